@@ -1,0 +1,33 @@
+//! The contract between bmo and capm3: `metal3.host.v1`.
+//!
+//! * [`v1`]: code generated from `proto/metal3/host/v1` by `cargo xtask gen proto`; never edited.
+//! * [`DESCRIPTOR`]: the descriptor set with imports, for reflection.
+//! * [`reason`]: why a call failed, as `google.rpc.ErrorInfo`, the same words on both sides.
+//! * [`client`]: the client used by everything that is not the server.
+//! * [`identity`]: comparing and converting host references and consumers.
+//!
+//! It knows neither Kubernetes nor any policy. Begin with `proto/metal3/host/v1/host_service.proto`.
+
+pub mod client;
+pub mod identity;
+pub mod reason;
+
+/// Generated messages, client and server.
+#[expect(
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::too_many_lines,
+    reason = "generated code"
+)]
+pub mod v1 {
+    include!("gen/metal3.host.v1.rs");
+}
+
+/// The file descriptor set of the contract and its imports.
+pub const DESCRIPTOR: &[u8] = include_bytes!("gen/descriptor.bin");
+
+/// The audience of ServiceAccount tokens meant for the host service alone.
+pub const AUDIENCE: &str = "metal3-host-service";
+
+/// API group of the virtual resource `hosts` that authorises calls.
+pub const AUTHORIZATION_GROUP: &str = "host.metal3.io";
