@@ -1,0 +1,1 @@
+//! `ipam.metal3.io/v1alpha1`: address pools, claims and addresses.
