@@ -226,6 +226,10 @@ pub struct Host {
     pub wait: ::core::option::Option<Wait>,
     #[prost(bool, tag = "31")]
     pub externally_provisioned: bool,
+    #[prost(string, tag = "32")]
+    pub requested_custom_deploy_method: ::prost::alloc::string::String,
+    #[prost(string, tag = "33")]
+    pub provisioned_custom_deploy_method: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
