@@ -5,6 +5,10 @@
 //! list, and closed sets of words stay strings, because an object that was written through one
 //! version may hold a value that the other version's schema forbids.
 
+pub mod v1beta1;
 pub mod v1beta2;
 
+mod crds;
 pub(crate) mod schema;
+
+pub use crds::crds;

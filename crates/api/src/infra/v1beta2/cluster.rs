@@ -28,11 +28,36 @@ use crate::infra::schema;
     status = "Metal3ClusterStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
-    printcolumn(name = "Provisioned", type_ = "string", json_path = ".status.initialization.provisioned", description = "Whether the infrastructure is provisioned"),
-    printcolumn(name = "Error", type_ = "string", json_path = ".status.deprecated.v1beta1.failureReason", description = "Most recent failure"),
-    printcolumn(name = "Cluster", type_ = "string", json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name", description = "Cluster this object belongs to"),
-    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.controlPlaneEndpoint", description = "Control plane endpoint")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since creation"
+    ),
+    printcolumn(
+        name = "Provisioned",
+        type_ = "string",
+        json_path = ".status.initialization.provisioned",
+        description = "Whether the infrastructure is provisioned"
+    ),
+    printcolumn(
+        name = "Error",
+        type_ = "string",
+        json_path = ".status.deprecated.v1beta1.failureReason",
+        description = "Most recent failure"
+    ),
+    printcolumn(
+        name = "Cluster",
+        type_ = "string",
+        json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name",
+        description = "Cluster this object belongs to"
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = ".spec.controlPlaneEndpoint",
+        description = "Control plane endpoint"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Metal3ClusterSpec {
@@ -89,7 +114,7 @@ pub struct Metal3ClusterStatus {
     #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub failure_domains: Vec<FailureDomain>,
     /// When this status was last written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_updated: Option<Time>,
     /// Conditions of the cluster infrastructure.

@@ -31,10 +31,30 @@ use crate::infra::schema;
     status = "Metal3MachineStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
-    printcolumn(name = "ProviderID", type_ = "string", json_path = ".spec.providerID", description = "Provider ID of the node"),
-    printcolumn(name = "Provisioned", type_ = "string", json_path = ".status.initialization.provisioned", description = "Whether the host is provisioned"),
-    printcolumn(name = "Cluster", type_ = "string", json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name", description = "Cluster this object belongs to")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since creation"
+    ),
+    printcolumn(
+        name = "ProviderID",
+        type_ = "string",
+        json_path = ".spec.providerID",
+        description = "Provider ID of the node"
+    ),
+    printcolumn(
+        name = "Provisioned",
+        type_ = "string",
+        json_path = ".status.initialization.provisioned",
+        description = "Whether the host is provisioned"
+    ),
+    printcolumn(
+        name = "Cluster",
+        type_ = "string",
+        json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name",
+        description = "Cluster this object belongs to"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Metal3MachineSpec {
@@ -49,15 +69,15 @@ pub struct Metal3MachineSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom_deploy: Option<CustomDeploy>,
     /// User data Secret. The bootstrap data of the Machine always wins over it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub user_data: Option<SecretReference>,
     /// Metadata Secret; wins over metadata rendered from the data template.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub meta_data: Option<SecretReference>,
     /// Network data Secret; wins over network data rendered from the data template.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub network_data: Option<SecretReference>,
     /// Which hosts may be chosen; all must match.
@@ -147,22 +167,22 @@ pub struct Metal3MachineStatus {
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<MachineAddress>,
     /// User data Secret in effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub user_data: Option<SecretReference>,
     /// Metadata Secret in effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub meta_data: Option<SecretReference>,
     /// Network data Secret in effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_reference")]
     pub network_data: Option<SecretReference>,
     /// The Metal3Data rendered for this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendered_data: Option<Metal3ObjectRef>,
     /// When this status was last written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_updated: Option<Time>,
     /// Conditions of the machine infrastructure.
@@ -203,7 +223,12 @@ pub struct MachineAddress {
     shortname = "metal3machinetemplate",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since creation"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Metal3MachineTemplateSpec {
