@@ -36,11 +36,14 @@ helm|helm|helm.sh/helm/v4/cmd/helm|-X helm.sh/helm/v4/internal/version.version=v
 
 [ "${1:-}" != --bin ] || { echo "$BIN"; exit 0; }
 command -v go >/dev/null || { echo "Go 1.26 is needed to build the tools: https://go.dev/dl/" >&2; exit 1; }
-case ${1:-all} in
-all) want=$(cut -d'|' -f1 <<<"$TABLE") ;;
-control-plane) want="etcd kube-apiserver kubectl" ;;
-*) want=$* ;;
-esac
+want=""
+for arg in "${@:-all}"; do
+	case $arg in
+	all) want+=" $(cut -d'|' -f1 <<<"$TABLE")" ;;
+	control-plane) want+=" etcd kube-apiserver kubectl" ;;
+	*) want+=" $arg" ;;
+	esac
+done
 
 mkdir -p "$CACHE/store" "$BIN"
 exec 9>"$CACHE/lock"
