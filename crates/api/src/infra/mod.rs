@@ -5,6 +5,7 @@
 //! list, and closed sets of words stay strings, because an object that was written through one
 //! version may hold a value that the other version's schema forbids.
 
+pub mod conversion;
 pub mod v1beta1;
 pub mod v1beta2;
 
