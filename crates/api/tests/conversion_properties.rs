@@ -2,6 +2,8 @@
 //!
 //! The objects are generated from the schemas of the CRDs, so a new field is covered the moment it exists.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use metal3_api::infra::{
     self,
     conversion::{CONVERSION_DATA, V1BETA1_DATA, convert},

@@ -34,18 +34,8 @@ use crate::infra::schema::{self, IP, SUBNET};
     status = "IPPoolStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Cluster",
-        type_ = "string",
-        json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name",
-        description = "Cluster this object belongs to"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".metadata.labels.cluster\\.x-k8s\\.io/cluster-name", "description": "Cluster this object belongs to"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IPPoolSpec {
@@ -144,12 +134,7 @@ pub struct IPPoolStatus {
     status = "IPClaimStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 pub struct IPClaimSpec {
     /// The IPPool to take the address from.
@@ -190,12 +175,7 @@ pub struct IPClaimStatus {
     shortname = "metal3ipaddresses",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 pub struct IPAddressSpec {
     /// The IPClaim that holds the address.

@@ -16,7 +16,7 @@ impl From<v1beta1::Metal3ClusterSpec> for v1beta2::Metal3ClusterSpec {
         Self {
             control_plane_endpoint: control_plane_endpoint.map(Into::into),
             // The older field counts only when the newer one says nothing.
-            cloud_provider_enabled: cloud_provider_enabled.or(no_cloud_provider.map(|no| !no)),
+            cloud_provider_enabled: cloud_provider_enabled.or_else(|| no_cloud_provider.map(|no| !no)),
             failure_domains: domain_list(failure_domains),
         }
     }

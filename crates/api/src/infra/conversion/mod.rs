@@ -166,7 +166,7 @@ impl Codec {
         };
         let original = take_annotation(&mut object, read_from);
         let body = match way {
-            Way::Up => self.to_hub((self.old)(&object)?, original.as_deref())?,
+            Way::Up => self.to_hub(&(self.old)(&object)?, original.as_deref())?,
             Way::Down => self.to_spoke(&Body {
                 fields: (self.new)(&object)?,
                 original,
@@ -174,7 +174,7 @@ impl Codec {
         };
         take_annotation(&mut object, write_to);
         if let Some(original) = body.original {
-            put_annotation(&mut object, write_to, original);
+            put_annotation(&mut object, write_to, &original);
         }
         object["apiVersion"] = json!(api_version);
         for part in ["spec", "status"] {
@@ -193,27 +193,27 @@ impl Codec {
     /// What v1beta1 clients see of a v1beta2 object.
     fn to_spoke(&self, hub: &Body) -> Result<Body, Misfit> {
         let fields = self.spoke_fields(hub)?;
-        let lossless = self.to_hub(fields.clone(), None)? == *hub;
+        let lossless = self.to_hub(&fields, None)? == *hub;
         let original = (!lossless).then(|| hub.to_json());
         Ok(Body { fields, original })
     }
 
     /// What is stored of a v1beta1 object, which may carry the v1beta2 object it was made from.
-    fn to_hub(&self, spoke: Value, original: Option<&str>) -> Result<Body, Misfit> {
-        let fields = (self.up)(&spoke)?;
+    fn to_hub(&self, spoke: &Value, original: Option<&str>) -> Result<Body, Misfit> {
+        let fields = (self.up)(spoke)?;
         if let Some(old_hub) = original.and_then(|json| self.read_hub(json)) {
             let old_spoke = self.spoke_fields(&old_hub)?;
-            if old_spoke == spoke {
+            if old_spoke == *spoke {
                 return Ok(old_hub);
             }
             let restored = (self.new)(&merge(&(self.up)(&old_spoke)?, &fields, &old_hub.fields))?;
-            let restored = self.hub(restored, &spoke)?;
+            let restored = self.hub(restored, spoke)?;
             // What was written must be read back, even at the price of what only v1beta2 can show.
-            if self.spoke_fields(&restored)? == spoke {
+            if self.spoke_fields(&restored)? == *spoke {
                 return Ok(restored);
             }
         }
-        self.hub(fields, &spoke)
+        self.hub(fields, spoke)
     }
 
     fn hub(&self, fields: Value, spoke: &Value) -> Result<Body, Misfit> {
@@ -254,7 +254,7 @@ impl Body {
     fn to_json(&self) -> String {
         let mut object = self.fields.clone();
         if let Some(original) = &self.original {
-            put_annotation(&mut object, V1BETA1_DATA, original.clone());
+            put_annotation(&mut object, V1BETA1_DATA, original);
         }
         object.to_string()
     }
@@ -271,7 +271,7 @@ fn take_annotation(object: &mut Value, key: &str) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn put_annotation(object: &mut Value, key: &str, value: String) {
+fn put_annotation(object: &mut Value, key: &str, value: &str) {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }

@@ -26,12 +26,7 @@ use crate::infra::schema;
     status = "Metal3DataClaimStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[schemars(transform = schema::require(&["template"]))]
 pub struct Metal3DataClaimSpec {
@@ -73,12 +68,7 @@ pub struct Metal3DataClaimStatus {
     status = "Metal3DataStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::require(&["claim", "template"]))]

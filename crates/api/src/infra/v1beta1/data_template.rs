@@ -29,18 +29,8 @@ use crate::infra::schema;
     status = "Metal3DataTemplateStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Cluster",
-        type_ = "string",
-        json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name",
-        description = "Cluster this object belongs to"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".metadata.labels.cluster\\.x-k8s\\.io/cluster-name", "description": "Cluster this object belongs to"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::require(&["clusterName"]))]

@@ -28,36 +28,11 @@ use crate::infra::schema;
     status = "Metal3ClusterStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    ),
-    printcolumn(
-        name = "Provisioned",
-        type_ = "string",
-        json_path = ".status.initialization.provisioned",
-        description = "Whether the infrastructure is provisioned"
-    ),
-    printcolumn(
-        name = "Error",
-        type_ = "string",
-        json_path = ".status.deprecated.v1beta1.failureReason",
-        description = "Most recent failure"
-    ),
-    printcolumn(
-        name = "Cluster",
-        type_ = "string",
-        json_path = r".metadata.labels.cluster\.x-k8s\.io/cluster-name",
-        description = "Cluster this object belongs to"
-    ),
-    printcolumn(
-        name = "Endpoint",
-        type_ = "string",
-        json_path = ".spec.controlPlaneEndpoint",
-        description = "Control plane endpoint"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#,
+    printcolumn = r#"{"name": "Provisioned", "type": "string", "jsonPath": ".status.initialization.provisioned", "description": "Whether the infrastructure is provisioned"}"#,
+    printcolumn = r#"{"name": "Error", "type": "string", "jsonPath": ".status.deprecated.v1beta1.failureReason", "description": "Most recent failure"}"#,
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".metadata.labels.cluster\\.x-k8s\\.io/cluster-name", "description": "Cluster this object belongs to"}"#,
+    printcolumn = r#"{"name": "Endpoint", "type": "string", "jsonPath": ".spec.controlPlaneEndpoint", "description": "Control plane endpoint"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Metal3ClusterSpec {

@@ -26,12 +26,7 @@ use crate::infra::schema;
     status = "Metal3DataClaimStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 pub struct Metal3DataClaimSpec {
     /// The Metal3DataTemplate to render.
@@ -70,12 +65,7 @@ pub struct Metal3DataClaimStatus {
     status = "Metal3DataStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Time since creation"
-    )
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Metal3DataSpec {

@@ -22,36 +22,11 @@ use crate::infra::schema;
     status = "Metal3RemediationStatus",
     derive = "Default",
     derive = "PartialEq",
-    printcolumn(
-        name = "Retry limit",
-        type_ = "string",
-        json_path = ".spec.strategy.retryLimit",
-        description = "How many reboots are tried"
-    ),
-    printcolumn(
-        name = "Retry count",
-        type_ = "string",
-        json_path = ".status.retryCount",
-        description = "How many reboots were tried"
-    ),
-    printcolumn(
-        name = "Last Remediated",
-        type_ = "string",
-        json_path = ".status.lastRemediated",
-        description = "When the last reboot was started"
-    ),
-    printcolumn(
-        name = "Strategy",
-        type_ = "string",
-        json_path = ".spec.strategy.type",
-        description = "Kind of remediation"
-    ),
-    printcolumn(
-        name = "Phase",
-        type_ = "string",
-        json_path = ".status.phase",
-        description = "How far the remediation is"
-    )
+    printcolumn = r#"{"name": "Retry limit", "type": "string", "jsonPath": ".spec.strategy.retryLimit", "description": "How many reboots are tried"}"#,
+    printcolumn = r#"{"name": "Retry count", "type": "string", "jsonPath": ".status.retryCount", "description": "How many reboots were tried"}"#,
+    printcolumn = r#"{"name": "Last Remediated", "type": "string", "jsonPath": ".status.lastRemediated", "description": "When the last reboot was started"}"#,
+    printcolumn = r#"{"name": "Strategy", "type": "string", "jsonPath": ".spec.strategy.type", "description": "Kind of remediation"}"#,
+    printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "How far the remediation is"}"#
 )]
 pub struct Metal3RemediationSpec {
     /// How to remediate.
