@@ -1,0 +1,52 @@
+//! Finalizers, labels and annotations; all are upstream's, so that objects can go back and forth.
+
+/// Finalizer of a BareMetalHost.
+pub const FINALIZER_HOST: &str = "baremetalhost.metal3.io";
+/// Finalizer of a Secret that a BareMetalHost needs.
+pub const FINALIZER_SECRET: &str = "baremetalhost.metal3.io/secret";
+/// Finalizer of a HardwareData made by inspection.
+pub const FINALIZER_HARDWARE_DATA: &str = "baremetalhost.metal3.io/hardwareData";
+/// Finalizer of a Metal3Cluster.
+pub const FINALIZER_METAL3_CLUSTER: &str = "metal3cluster.infrastructure.cluster.x-k8s.io";
+/// Finalizer of a Metal3Machine.
+pub const FINALIZER_METAL3_MACHINE: &str = "metal3machine.infrastructure.cluster.x-k8s.io";
+
+/// Label of Secrets that the operator watches.
+pub const LABEL_ENVIRONMENT: &str = "environment.metal3.io";
+/// Its value.
+pub const LABEL_ENVIRONMENT_VALUE: &str = "baremetal";
+/// Label with the name of the Cluster.
+pub const LABEL_CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
+/// Label that reserves a host for the successor of its machine.
+pub const LABEL_NODE_REUSE: &str = "infrastructure.cluster.x-k8s.io/node-reuse";
+/// Label with the failure domain of a host.
+pub const LABEL_FAILURE_DOMAIN: &str = "infrastructure.cluster.x-k8s.io/failure-domain";
+/// Label of a workload Node: the UID of its host.
+pub const LABEL_NODE_UUID: &str = "metal3.io/uuid";
+
+/// Annotation that stops the operator.
+pub const ANNOTATION_PAUSED: &str = "baremetalhost.metal3.io/paused";
+/// Value of the pause that the provider sets.
+pub const PAUSED_BY_CAPM3: &str = "metal3.io/capm3";
+/// Annotation with a status to restore.
+pub const ANNOTATION_STATUS: &str = "baremetalhost.metal3.io/status";
+/// Annotation that detaches a host from Ironic.
+pub const ANNOTATION_DETACHED: &str = "baremetalhost.metal3.io/detached";
+/// Annotation that asks for a reboot; also the prefix of annotations that hold a host off.
+pub const ANNOTATION_REBOOT: &str = "reboot.metal3.io";
+/// Annotation that asks for, or disables, inspection.
+pub const ANNOTATION_INSPECT: &str = "inspect.metal3.io";
+/// Annotation with hardware details instead of inspection.
+pub const ANNOTATION_HARDWARE_DETAILS: &str = "inspect.metal3.io/hardwaredetails";
+/// Annotation that makes `clusterctl move` wait.
+pub const ANNOTATION_BLOCK_MOVE: &str = "clusterctl.cluster.x-k8s.io/block-move";
+/// Annotation that keeps a host from being claimed.
+pub const ANNOTATION_UNHEALTHY: &str = "capm3.metal3.io/unhealthy";
+/// Its old spelling.
+pub const ANNOTATION_UNHEALTHY_LEGACY: &str = "capi.metal3.io/unhealthy";
+/// Annotation of a Metal3Machine: `<namespace>/<name>` of its host.
+pub const ANNOTATION_HOST: &str = "metal3.io/BareMetalHost";
+/// Annotation that stops the provider.
+pub const ANNOTATION_CAPI_PAUSED: &str = "cluster.x-k8s.io/paused";
+/// Annotation of an infrastructure cluster that somebody else manages.
+pub const ANNOTATION_MANAGED_BY: &str = "cluster.x-k8s.io/managed-by";
