@@ -1,1 +1,31 @@
-fn main() {}
+//! Generators and checks of this repository: `cargo xtask gen`, `cargo xtask check`.
+
+mod crds;
+mod docs;
+mod generated;
+mod proto;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes generated files.
+    Gen {
+        /// What to generate; everything when absent.
+        what: Vec<generated::What>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Gen { what } => generated::write(&what),
+    }
+}
