@@ -50,3 +50,7 @@ pub const ANNOTATION_HOST: &str = "metal3.io/BareMetalHost";
 pub const ANNOTATION_CAPI_PAUSED: &str = "cluster.x-k8s.io/paused";
 /// Annotation of an infrastructure cluster that somebody else manages.
 pub const ANNOTATION_MANAGED_BY: &str = "cluster.x-k8s.io/managed-by";
+/// Annotation of v1beta1 objects: the v1beta2 object, as JSON, when v1beta1 cannot show all of it.
+pub const ANNOTATION_CONVERSION_DATA: &str = "cluster.x-k8s.io/conversion-data";
+/// Annotation of v1beta2 objects: the v1beta1 object, as JSON, when v1beta2 cannot show all of it.
+pub const ANNOTATION_V1BETA1_DATA: &str = "infrastructure.cluster.x-k8s.io/v1beta1-conversion-data";

@@ -4,10 +4,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use metal3_api::infra::{
-    self,
-    conversion::{CONVERSION_DATA, ConversionError, V1BETA1_DATA, convert},
-    v1beta1, v1beta2,
+use metal3_api::{
+    infra::{
+        self,
+        conversion::{ConversionError, convert},
+        v1beta1, v1beta2,
+    },
+    names::{ANNOTATION_CONVERSION_DATA, ANNOTATION_V1BETA1_DATA},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -305,7 +308,7 @@ fn data_that_the_upstream_release_left_on_an_object_is_used() {
         "kind": "Metal3MachineTemplate",
         "spec": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"failureDomain": "f"}}},
     });
-    seen["metadata"]["annotations"] = json!({ CONVERSION_DATA: hub.to_string() });
+    seen["metadata"]["annotations"] = json!({ ANNOTATION_CONVERSION_DATA: hub.to_string() });
     assert_eq!(up(&seen), new("Metal3MachineTemplate", hub["spec"].clone()));
 }
 
@@ -333,14 +336,14 @@ fn a_timeout_with_a_fraction_is_cut_and_read_back_as_written() {
 fn an_annotation_that_cannot_be_read_restores_nothing() {
     for junk in ["", "{", "[]", "null", "{\"spec\": 7}"] {
         let mut seen = old("Metal3Machine", json!({"failureDomain": "f"}));
-        seen["metadata"]["annotations"] = json!({ CONVERSION_DATA: junk });
+        seen["metadata"]["annotations"] = json!({ ANNOTATION_CONVERSION_DATA: junk });
         assert_eq!(
             up(&seen),
             new("Metal3Machine", json!({"failureDomain": "f"})),
             "{junk}"
         );
         let mut stored = new("Metal3Machine", json!({"failureDomain": "f"}));
-        stored["metadata"]["annotations"] = json!({ V1BETA1_DATA: junk });
+        stored["metadata"]["annotations"] = json!({ ANNOTATION_V1BETA1_DATA: junk });
         assert_eq!(down(&stored)["spec"], json!({"failureDomain": "f"}), "{junk}");
     }
 }

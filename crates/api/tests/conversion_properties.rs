@@ -4,9 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use metal3_api::infra::{
-    self,
-    conversion::{CONVERSION_DATA, V1BETA1_DATA, convert},
+use metal3_api::{
+    infra::{self, conversion::convert},
+    names::{ANNOTATION_CONVERSION_DATA, ANNOTATION_V1BETA1_DATA},
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -153,8 +153,8 @@ fn without_originals(mut object: Value) -> Value {
         .get_mut("annotations")
         .and_then(Value::as_object_mut)
     {
-        annotations.remove(CONVERSION_DATA);
-        annotations.remove(V1BETA1_DATA);
+        annotations.remove(ANNOTATION_CONVERSION_DATA);
+        annotations.remove(ANNOTATION_V1BETA1_DATA);
     }
     let empty = object["metadata"]
         .get("annotations")

@@ -2,7 +2,7 @@
 //!
 //! The `From` impls say how each field maps; they drop what the other version has no place for. So
 //! that nothing is lost, an object whose conversion dropped something carries its original in an
-//! annotation ([`CONVERSION_DATA`] on v1beta1 objects, [`V1BETA1_DATA`] on v1beta2 objects), and
+//! annotation ([`ANNOTATION_CONVERSION_DATA`] on v1beta1 objects, [`ANNOTATION_V1BETA1_DATA`] on v1beta2 objects), and
 //! converting back restores from there whatever the writer did not change meanwhile.
 
 mod cluster;
@@ -20,13 +20,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{v1beta1, v1beta2};
+use crate::names::{ANNOTATION_CONVERSION_DATA, ANNOTATION_V1BETA1_DATA};
 use merge::merge;
-
-/// On v1beta1 objects: the v1beta2 object, as JSON, when v1beta1 cannot show all of it.
-pub const CONVERSION_DATA: &str = "cluster.x-k8s.io/conversion-data";
-
-/// On v1beta2 objects: the v1beta1 object, as JSON, when v1beta2 cannot show all of it.
-pub const V1BETA1_DATA: &str = "infrastructure.cluster.x-k8s.io/v1beta1-conversion-data";
 
 const V1BETA1: &str = "infrastructure.cluster.x-k8s.io/v1beta1";
 const V1BETA2: &str = "infrastructure.cluster.x-k8s.io/v1beta2";
@@ -161,8 +156,8 @@ struct Codec {
 impl Codec {
     fn convert(&self, mut object: Value, way: Way) -> Result<Value, Misfit> {
         let (api_version, read_from, write_to) = match way {
-            Way::Up => (V1BETA2, CONVERSION_DATA, V1BETA1_DATA),
-            Way::Down => (V1BETA1, V1BETA1_DATA, CONVERSION_DATA),
+            Way::Up => (V1BETA2, ANNOTATION_CONVERSION_DATA, ANNOTATION_V1BETA1_DATA),
+            Way::Down => (V1BETA1, ANNOTATION_V1BETA1_DATA, ANNOTATION_CONVERSION_DATA),
         };
         let original = take_annotation(&mut object, read_from);
         let body = match way {
@@ -242,7 +237,7 @@ impl Codec {
 
     fn read_hub(&self, json: &str) -> Option<Body> {
         let mut object: Value = serde_json::from_str(json).ok()?;
-        let original = take_annotation(&mut object, V1BETA1_DATA);
+        let original = take_annotation(&mut object, ANNOTATION_V1BETA1_DATA);
         Some(Body {
             fields: (self.new)(&object).ok()?,
             original,
@@ -254,7 +249,7 @@ impl Body {
     fn to_json(&self) -> String {
         let mut object = self.fields.clone();
         if let Some(original) = &self.original {
-            put_annotation(&mut object, V1BETA1_DATA, original);
+            put_annotation(&mut object, ANNOTATION_V1BETA1_DATA, original);
         }
         object.to_string()
     }
