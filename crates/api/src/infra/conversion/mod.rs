@@ -2,8 +2,9 @@
 //!
 //! The `From` impls say how each field maps; they drop what the other version has no place for. So
 //! that nothing is lost, an object whose conversion dropped something carries its original in an
-//! annotation ([`ANNOTATION_CONVERSION_DATA`] on v1beta1 objects, [`ANNOTATION_V1BETA1_DATA`] on v1beta2 objects), and
-//! converting back restores from there whatever the writer did not change meanwhile.
+//! annotation ([`ANNOTATION_CONVERSION_DATA`] on v1beta1 objects, [`ANNOTATION_V1BETA1_DATA`] on
+//! v1beta2 objects), and converting back restores from there whatever the writer did not change
+//! meanwhile.
 
 mod cluster;
 mod common;
