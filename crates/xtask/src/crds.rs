@@ -8,8 +8,6 @@ use serde_json::{Map, Value, json};
 /// Where the CRDs go, from the repository's root.
 pub(crate) const OUT: &str = "charts/metal3-crds/templates";
 
-/// Kinds whose objects are converted by capm3: all of the group with a webhook upstream.
-const NOT_CONVERTED: [&str; 1] = ["Metal3ClusterTemplate"];
 const CAPM3_NAMESPACE: &str = "capm3-system";
 
 /// The CRDs by file name.
@@ -32,7 +30,7 @@ fn finish(mut crd: Value) -> Value {
     crd["apiVersion"] = json!("apiextensions.k8s.io/v1");
     crd["kind"] = json!("CustomResourceDefinition");
     crd["spec"]["names"]["listKind"] = json!(format!("{kind}List"));
-    label(&mut crd, &kind, &group);
+    label(&mut crd, &group);
     for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
         if kind == "HostUpdatePolicy" {
             // Upstream has the field but no subresource: nothing ever writes it.
@@ -61,12 +59,13 @@ fn needs_spec(kind: &str, version: &str) -> bool {
     version == "v1beta2" && matches!(kind, "Metal3ClusterTemplate" | "Metal3MachineTemplate")
 }
 
-fn label(crd: &mut Value, kind: &str, group: &str) {
+fn label(crd: &mut Value, group: &str) {
     let metadata = &mut crd["metadata"];
     metadata["labels"]["cluster.x-k8s.io/provider"] = json!("infrastructure-metal3");
     // Deleting the chart must not delete the hosts.
     metadata["annotations"]["helm.sh/resource-policy"] = json!("keep");
-    if group == "infrastructure.cluster.x-k8s.io" && !NOT_CONVERTED.contains(&kind) {
+    // Upstream leaves out Metal3ClusterTemplate, whose failure domains then fit one version only.
+    if group == "infrastructure.cluster.x-k8s.io" {
         metadata["annotations"]["cert-manager.io/inject-ca-from"] =
             json!(format!("{CAPM3_NAMESPACE}/capm3-serving-cert"));
         crd["spec"]["conversion"] = json!({
