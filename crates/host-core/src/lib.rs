@@ -1,0 +1,24 @@
+//! The functional core of a BareMetalHost: decides, never does.
+//!
+//! [`step`] looks at a host and at what is known so far and either asks for one fact ([`Step::Ask`]) or finishes with a
+//! [`Verdict`]. The shell performs the ask and calls `step` again from the start; it commits the verdict. Nothing here
+//! does IO, reads a clock or draws a random number, so that a whole life can be driven by a table.
+//!
+//! Begin with [`step`], then one file of [`state`]; [`transitions`] lists every edge.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod conditions;
+mod failure;
+mod input;
+mod pass;
+mod power;
+mod registration;
+mod state;
+mod step;
+pub mod transitions;
+mod verdict;
+
+pub use failure::backoff_minutes;
+pub use input::{Answer, Ask, BmcSecret, HostView, Observed, Settings};
+pub use step::step;
+pub use verdict::{Event, EventKind, Finish, Next, Requeue, Step, Verdict, Write};

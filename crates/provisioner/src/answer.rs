@@ -45,12 +45,20 @@ pub struct Outcome {
 impl Outcome {
     /// Finished without news.
     pub const fn done() -> Self {
-        Self { progress: Progress::Done, started: false, notices: Vec::new() }
+        Self {
+            progress: Progress::Done,
+            started: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Still at work.
     pub const fn working(reason: WaitReason, poll: SignedDuration) -> Self {
-        Self { progress: Progress::Working { reason, poll }, started: false, notices: Vec::new() }
+        Self {
+            progress: Progress::Working { reason, poll },
+            started: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Accepted by the backend in this call.
@@ -62,13 +70,22 @@ impl Outcome {
 
     /// The host failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { progress: Progress::Failed { message: message.into() }, started: false, notices: Vec::new() }
+        Self {
+            progress: Progress::Failed {
+                message: message.into(),
+            },
+            started: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Adds an event.
     #[must_use]
     pub fn notice(mut self, reason: &'static str, message: impl Into<String>) -> Self {
-        self.notices.push(Notice { reason, message: message.into() });
+        self.notices.push(Notice {
+            reason,
+            message: message.into(),
+        });
         self
     }
 }

@@ -29,7 +29,11 @@ pub struct Error {
 impl Error {
     /// A new error; `label` is a bounded word for metrics.
     pub fn new(kind: Kind, label: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, label, message: message.into() }
+        Self {
+            kind,
+            label,
+            message: message.into(),
+        }
     }
 
     /// What to do about it.

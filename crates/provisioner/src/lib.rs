@@ -18,8 +18,8 @@ mod wait;
 
 pub use answer::{Capacity, Hardware, Inspection, Notice, Outcome, Progress, Registration};
 pub use args::{
-    AdoptArgs, CleaningMode, ConfigDrive, DeployImage, DeprovisionArgs, DetachArgs, Force, InspectArgs, OnFailure,
-    PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs, RegisterArgs,
+    AdoptArgs, CleaningMode, ConfigDrive, DeployImage, DeprovisionArgs, DetachArgs, Force, InspectArgs,
+    OnFailure, PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs, RegisterArgs,
 };
 pub use error::{Error, Kind};
 pub use host::{BmcAccess, Credentials, HostKey, HostRef, NodeId};

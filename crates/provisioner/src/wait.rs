@@ -48,11 +48,13 @@ pub enum WaitReason {
     PoweredOffByUser,
     /// The retry limit of provisioning was reached.
     ProvisioningRetryLimit,
+    /// The recorded state is not one that this release knows.
+    UnknownState,
 }
 
 impl WaitReason {
     /// All reasons, for catalogues and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BackendNotReady,
         Self::VerifyingBmcAccess,
         Self::NodeLocked,
@@ -75,6 +77,7 @@ impl WaitReason {
         Self::Unmanaged,
         Self::PoweredOffByUser,
         Self::ProvisioningRetryLimit,
+        Self::UnknownState,
     ];
 
     /// The CamelCase code used as condition reason and metric label.
@@ -102,6 +105,7 @@ impl WaitReason {
             Self::Unmanaged => "Unmanaged",
             Self::PoweredOffByUser => "PoweredOffByUser",
             Self::ProvisioningRetryLimit => "ProvisioningRetryLimit",
+            Self::UnknownState => "UnknownState",
         }
     }
 
@@ -130,33 +134,49 @@ impl WaitReason {
             Self::Unmanaged => "spec.bmc to be filled in",
             Self::PoweredOffByUser => "spec.online to become true",
             Self::ProvisioningRetryLimit => "another image or a reset of the failure count",
+            Self::UnknownState => "a provisioning state that this release knows",
         }
     }
 
     /// What a user can do when it takes too long.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::BackendNotReady => "check IRONIC_ENDPOINT, its credentials and CA, and that a conductor is up",
-            Self::VerifyingBmcAccess => "check spec.bmc.address, the credentials and the network path to the BMC",
-            Self::NodeLocked => "look at the node's reservation in Ironic; a dead conductor releases it on restart",
+            Self::BackendNotReady => {
+                "check IRONIC_ENDPOINT, its credentials and CA, and that a conductor is up"
+            }
+            Self::VerifyingBmcAccess => {
+                "check spec.bmc.address, the credentials and the network path to the BMC"
+            }
+            Self::NodeLocked => {
+                "look at the node's reservation in Ironic; a dead conductor releases it on restart"
+            }
             Self::NodeFault => "check that the BMC answers and its credentials are still valid",
             Self::BackendTransition => "look at the node in Ironic: provision_state and last_error",
             Self::Inspecting => "look at the host's console: does the ramdisk boot and reach Ironic?",
-            Self::Preparing | Self::Cleaning => "look at the host's console and the node's clean step in Ironic",
-            Self::Deploying => "check that image.url is reachable from the ramdisk; look at the host's console",
+            Self::Preparing | Self::Cleaning => {
+                "look at the host's console and the node's clean step in Ironic"
+            }
+            Self::Deploying => {
+                "check that image.url is reachable from the ramdisk; look at the host's console"
+            }
             Self::Adopting => "look at the node's last_error in Ironic",
             Self::Undeploying => "look at the node's last_error in Ironic",
             Self::PowerChanging => "check the BMC; a hard power off can be asked for with reboot.metal3.io",
             Self::RemovingNode => "look at the node in Ironic; it may be locked or busy",
             Self::NoCapacity => "wait, or raise PROVISIONING_LIMIT",
-            Self::BmcSecretMissing => "create the Secret with keys username and password, or correct the name",
-            Self::BmcAccessIncomplete => "set spec.bmc.address and the keys username and password of the Secret",
+            Self::BmcSecretMissing => {
+                "create the Secret with keys username and password, or correct the name"
+            }
+            Self::BmcAccessIncomplete => {
+                "set spec.bmc.address and the keys username and password of the Secret"
+            }
             Self::ConfigDataMissing => "create the Secret in the host's namespace, or correct the reference",
             Self::RetryBackoff => "fix the cause named in status.errorMessage; the retry is automatic",
             Self::Detached => "remove the annotation baremetalhost.metal3.io/detached",
             Self::Unmanaged => "set spec.bmc.address and spec.bmc.credentialsName",
             Self::PoweredOffByUser => "set spec.online to true",
             Self::ProvisioningRetryLimit => "change spec.image, or set status.provisioningFailCount to 0",
+            Self::UnknownState => "another version wrote the state: run that version, or restore the status",
         }
     }
 
@@ -179,7 +199,8 @@ impl WaitReason {
             | Self::Detached
             | Self::Unmanaged
             | Self::PoweredOffByUser
-            | Self::ProvisioningRetryLimit => None,
+            | Self::ProvisioningRetryLimit
+            | Self::UnknownState => None,
         }
     }
 }

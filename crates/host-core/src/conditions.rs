@@ -1,0 +1,200 @@
+//! The conditions of a host: upstream's five with upstream's meaning, and `Waiting`.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use metal3_api::conditions::{self, New, Status};
+use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
+use metal3_api::metal3::state::OperationalStatus;
+use metal3_provisioner::Hardware;
+
+use crate::Next;
+
+/// Says what the host waits for: reason, since when (its transition time), until when, and what to do about it.
+pub(crate) const WAITING: &str = "Waiting";
+
+type Row = (bool, &'static str);
+
+struct Table {
+    manageable: Row,
+    available: Row,
+    provisioned: Row,
+    progressing: Row,
+}
+
+fn table(status: &BareMetalHostStatus) -> Table {
+    use ProvisioningState as S;
+    const NOT_AVAILABLE: Row = (false, "NotAvailable");
+    const NOT_PROVISIONED: Row = (false, "NotProvisioned");
+    const MANAGEABLE: Row = (true, "Manageable");
+    let working = |reason| Table {
+        manageable: MANAGEABLE,
+        available: NOT_AVAILABLE,
+        provisioned: NOT_PROVISIONED,
+        progressing: (true, reason),
+    };
+    match &status.provisioning.state {
+        S::None | S::Unmanaged | S::Unknown(_) => Table {
+            manageable: (false, "NotManaged"),
+            available: NOT_AVAILABLE,
+            provisioned: NOT_PROVISIONED,
+            progressing: (false, "NotProgressing"),
+        },
+        S::Registering => {
+            let failed = status.operational_status == OperationalStatus::Error;
+            Table {
+                manageable: (
+                    false,
+                    if failed {
+                        "RegistrationFailed"
+                    } else {
+                        "Registering"
+                    },
+                ),
+                ..working("Registering")
+            }
+        }
+        S::MatchProfile | S::Inspecting => working("Inspecting"),
+        S::Preparing => working("Preparing"),
+        S::Provisioning => working("Provisioning"),
+        S::Deprovisioning => working("Deprovisioning"),
+        S::PoweringOffBeforeDelete => working("PoweringOffBeforeDelete"),
+        S::Deleting => working("Deleting"),
+        S::Ready | S::Available => Table {
+            manageable: MANAGEABLE,
+            available: (true, "Available"),
+            provisioned: NOT_PROVISIONED,
+            progressing: (false, "NotProgressing"),
+        },
+        S::Provisioned | S::ExternallyProvisioned => Table {
+            manageable: MANAGEABLE,
+            available: NOT_AVAILABLE,
+            provisioned: (true, "Provisioned"),
+            progressing: (false, "NotProgressing"),
+        },
+    }
+}
+
+/// Brings all conditions in line with the status. Each is set once to its final value, so that nothing flips and back.
+pub(crate) fn refresh(
+    status: &mut BareMetalHostStatus,
+    hardware: Option<&Hardware>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let mut table = table(status);
+    let mut ready = table.provisioned;
+    match status.operational_status {
+        OperationalStatus::Error => ready = (false, "Error"),
+        OperationalStatus::Servicing => ready = (false, "Servicing"),
+        OperationalStatus::Detached => {
+            ready = (false, "Detached");
+            table.progressing = (false, "Detached");
+        }
+        OperationalStatus::None
+        | OperationalStatus::Ok
+        | OperationalStatus::Discovered
+        | OperationalStatus::Delayed => {}
+    }
+    if hardware.is_some_and(|hardware| hardware.power_fault) && table.manageable.0 {
+        table.manageable = (false, "PowerFailure");
+    }
+    let message = |holds: bool| {
+        if holds {
+            String::new()
+        } else {
+            status.error_message.clone()
+        }
+    };
+    let rows = [
+        ("Ready", ready, message(ready.0)),
+        ("Manageable", table.manageable, String::new()),
+        ("AvailableForProvisioning", table.available, String::new()),
+        ("Provisioned", table.provisioned, String::new()),
+        ("Progressing", table.progressing, String::new()),
+    ];
+    for (type_, (holds, reason), message) in rows {
+        let new = New {
+            type_,
+            status: holds.into(),
+            reason,
+            message,
+        };
+        conditions::set(&mut status.conditions, new, generation, now);
+    }
+    health(status, hardware, generation, now);
+}
+
+fn health(
+    status: &mut BareMetalHostStatus,
+    hardware: Option<&Hardware>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let known = conditions::find(&status.conditions, "Healthy").is_some();
+    let (holds, reason) = match hardware.and_then(|hardware| hardware.health.as_deref()) {
+        Some("OK") => (Status::True, "Healthy"),
+        Some("Warning") => (Status::False, "Warning"),
+        Some("Critical") => (Status::False, "CriticalError"),
+        None | Some("") if known => return,
+        None | Some(_) => (Status::Unknown, "Unknown"),
+    };
+    let new = New {
+        type_: "Healthy",
+        status: holds,
+        reason,
+        message: String::new(),
+    };
+    conditions::set(&mut status.conditions, new, generation, now);
+}
+
+/// Sets `Waiting`. Its transition time is when this wait began, so it moves with the reason too.
+pub(crate) fn waiting(
+    status: &mut BareMetalHostStatus,
+    next: &Next,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let old = conditions::find(&status.conditions, WAITING).cloned();
+    let Some(reason) = next.reason else {
+        // A host that never waited needs no condition to say so.
+        if old.is_some() {
+            let new = New {
+                type_: WAITING,
+                status: Status::False,
+                reason: "NotWaiting",
+                message: String::new(),
+            };
+            conditions::set(&mut status.conditions, new, generation, now);
+        }
+        return;
+    };
+    let same = |old: &Condition| {
+        old.status == "True"
+            && old.reason == reason.code()
+            // A new failure is a new wait, and so is the same failure after the user changed something.
+            && (reason != metal3_provisioner::WaitReason::RetryBackoff
+                || (old.message.contains(&next.detail) && old.observed_generation == generation))
+    };
+    let since = old
+        .filter(|old| same(old))
+        .map_or_else(|| conditions::time(now), |old| old.last_transition_time);
+    let mut message = format!("waiting for {} since {}", reason.awaits(), since.0);
+    if let Some(deadline) = reason
+        .budget()
+        .and_then(|budget| since.0.checked_add(budget).ok())
+    {
+        message.push_str(&format!(", at most until {deadline}"));
+    }
+    if !next.detail.is_empty() {
+        message.push_str(&format!("; {}", next.detail));
+    }
+    message.push_str(&format!("; to help: {}", reason.remedy()));
+    conditions::remove(&mut status.conditions, WAITING);
+    let new = New {
+        type_: WAITING,
+        status: Status::True,
+        reason: reason.code(),
+        message,
+    };
+    conditions::set(&mut status.conditions, new, generation, since.0);
+}

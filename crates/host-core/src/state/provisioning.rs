@@ -1,0 +1,93 @@
+//! The image is being deployed.
+
+use metal3_api::metal3::host::{BareMetalHostSpec, BareMetalHostStatus, ErrorType, ProvisioningState};
+use metal3_api::names;
+use metal3_provisioner::{ConfigDrive, DeployImage, Force, ProvisionArgs, WaitReason};
+
+use super::reached;
+use crate::pass::{Flow, Pass, STEADY_INTERVAL};
+use crate::power::{reboot, served};
+use crate::{Ask, Next, Step};
+
+pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
+    if pass.status.error_type.is_some() {
+        pass.status.provisioning_fail_count = pass.status.provisioning_fail_count.saturating_add(1);
+        return pass.go(ProvisioningState::Deprovisioning);
+    }
+    if cancelled(&pass.view.host.spec, &pass.status) {
+        return pass.go(ProvisioningState::Deprovisioning);
+    }
+    deploy(pass).map_or_else(
+        |step| step,
+        |()| {
+            let spec = &pass.view.host.spec;
+            pass.status.provisioning.image.clone_from(&spec.image);
+            pass.status
+                .provisioning
+                .custom_deploy
+                .clone_from(&spec.custom_deploy);
+            pass.status.provisioning_fail_count = 0;
+            reached(pass, ProvisioningState::Provisioned)
+        },
+    )
+}
+
+fn deploy(pass: &mut Pass<'_>) -> Flow {
+    let spec = &pass.view.host.spec;
+    pass.status.last_attempted_image.clone_from(&spec.image);
+    let args = ProvisionArgs {
+        deploy: DeployImage {
+            image: spec.image.clone().filter(|image| !image.url.is_empty()),
+            custom_deploy_method: spec.custom_deploy.as_ref().map(|deploy| deploy.method.clone()),
+        },
+        config_drive: ConfigDrive::default(),
+        boot_mode: pass.boot_mode(),
+        root_device_hints: pass.status.provisioning.root_device_hints.clone(),
+        force_reboot: if reboot(pass.view).force {
+            Force::Yes
+        } else {
+            Force::No
+        },
+    };
+    let answer = pass.need(pass.seen.provision.as_ref(), || Ask::Provision(Box::new(args)))?;
+    let outcome = match answer {
+        Ok(outcome) => outcome,
+        Err(message) => {
+            let next =
+                Next::wait(WaitReason::ConfigDataMissing, STEADY_INTERVAL).with_detail(message.clone());
+            if pass.status.error_message != message {
+                pass.event(crate::EventKind::Warning, "ConfigDataMissing", message);
+            }
+            return Err(pass.end(next));
+        }
+    };
+    pass.through(outcome, ErrorType::Provisioning)?;
+    served(pass, &[names::ANNOTATION_REBOOT]);
+    Ok(())
+}
+
+/// Whether what runs, or is being deployed, is no longer what is asked for. Only the URL and the method count.
+pub(super) fn cancelled(spec: &BareMetalHostSpec, status: &BareMetalHostStatus) -> bool {
+    let wanted = spec.image.as_ref().map_or("", |image| image.url.as_str());
+    let running = status
+        .provisioning
+        .image
+        .as_ref()
+        .map_or("", |image| image.url.as_str());
+    let method = spec
+        .custom_deploy
+        .as_ref()
+        .map_or("", |deploy| deploy.method.as_str());
+    let current = status
+        .provisioning
+        .custom_deploy
+        .as_ref()
+        .map_or("", |deploy| deploy.method.as_str());
+    if !method.is_empty() {
+        (!current.is_empty() && current != method) || (!running.is_empty() && running != wanted)
+    } else if !current.is_empty() {
+        true
+    } else {
+        wanted.is_empty() || (!running.is_empty() && running != wanted)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a decision says.
+
+use jiff::SignedDuration;
+use metal3_api::metal3::hardware_data::HardwareDetails;
+use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
+use metal3_provisioner::WaitReason;
+
+use crate::Ask;
+
+/// One step of a decision.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// One fact is missing: perform this, record the answer, call [`step`](crate::step) again.
+    Ask(Ask),
+    /// Decided.
+    Finish(Box<Verdict>),
+}
+
+/// What to commit: finalizer, status by compare-and-swap, other objects, events; the finalizer goes last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The whole new status; equal to the old one when nothing is to be written.
+    pub status: BareMetalHostStatus,
+    /// Events to publish after the status was saved.
+    pub events: Vec<Event>,
+    /// Writes to the host's metadata and to other objects.
+    pub writes: Vec<Write>,
+    /// What happens to the finalizer.
+    pub finish: Finish,
+    /// When to look again, and what is waited for.
+    pub next: Next,
+    /// The transition made, for metrics and the log.
+    pub transition: Option<(ProvisioningState, ProvisioningState)>,
+}
+
+/// What happens to the host's finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Nothing.
+    Keep,
+    /// It is added before anything else.
+    AddFinalizer,
+    /// It is removed after everything else.
+    RemoveFinalizer,
+}
+
+/// A write other than status and finalizer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Remove annotations from the host.
+    RemoveAnnotations(Vec<String>),
+    /// Create or replace the HardwareData of the host.
+    HardwareData(Box<HardwareDetails>),
+    /// Take our finalizers off the Secrets and the HardwareData of the host.
+    ReleaseOwned,
+}
+
+/// When to look again. Only these constructors exist: a wait cannot be expressed without its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Next {
+    pub(crate) requeue: Requeue,
+    pub(crate) reason: Option<WaitReason>,
+    pub(crate) detail: String,
+}
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// At once.
+    Now,
+    /// After this long, or when something changes.
+    After(SignedDuration),
+    /// After upstream's back-off for this many failures; the shell draws the jitter.
+    Backoff {
+        /// Failures so far.
+        attempt: u32,
+    },
+    /// When something changes.
+    OnChange,
+}
+
+impl Next {
+    pub(crate) const fn now() -> Self {
+        Self {
+            requeue: Requeue::Now,
+            reason: None,
+            detail: String::new(),
+        }
+    }
+
+    /// Nothing is waited for; look again for drift.
+    pub(crate) const fn steady(interval: SignedDuration) -> Self {
+        Self {
+            requeue: Requeue::After(interval),
+            reason: None,
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            requeue: Requeue::OnChange,
+            reason: None,
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) const fn wait(reason: WaitReason, poll: SignedDuration) -> Self {
+        Self {
+            requeue: Requeue::After(poll),
+            reason: Some(reason),
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) const fn on_change(reason: WaitReason) -> Self {
+        Self {
+            requeue: Requeue::OnChange,
+            reason: Some(reason),
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) fn backoff(attempt: u32, detail: impl Into<String>) -> Self {
+        Self {
+            requeue: Requeue::Backoff { attempt },
+            reason: Some(WaitReason::RetryBackoff),
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// When to look again.
+    pub const fn requeue(&self) -> Requeue {
+        self.requeue
+    }
+
+    /// What is waited for, if anything.
+    pub const fn reason(&self) -> Option<WaitReason> {
+        self.reason
+    }
+}
+
+/// A Kubernetes event on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Normal or Warning.
+    pub kind: EventKind,
+    /// CamelCase reason.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Kind of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Something happened.
+    Normal,
+    /// Something failed.
+    Warning,
+}
