@@ -1,0 +1,323 @@
+//! The address as users write it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::Driver;
+
+/// A parsed BMC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bmc {
+    /// The scheme as it appears in messages, with transport, in lower case.
+    pub scheme: String,
+    /// Facts of the scheme.
+    pub driver: &'static Driver,
+    /// `http` or `https`.
+    pub transport: &'static str,
+    /// Host name or address, brackets kept.
+    pub host: String,
+    /// Port, if given.
+    pub port: Option<String>,
+    /// Path as written.
+    pub path: String,
+    /// Query `privilegelevel`.
+    pub privilege_level: Option<String>,
+}
+
+/// The address cannot be used; upstream's words where it has them.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum AddressError {
+    /// Nothing is given.
+    #[error("missing BMC address")]
+    Empty,
+    /// No driver for the scheme.
+    #[error(
+        "Unknown BMC type '{scheme}' for address {address}; known are {}",
+        Driver::known()
+    )]
+    UnknownScheme {
+        /// As written, in lower case.
+        scheme: String,
+        /// The whole address.
+        address: String,
+    },
+    /// Not a host name or IP address.
+    #[error("failed to parse BMC address information: BMC address hostname/IP : [{host}] is invalid")]
+    Host {
+        /// As written.
+        host: String,
+    },
+    /// Not a URL.
+    #[error("failed to parse BMC address information: {address:?}: {cause}")]
+    Malformed {
+        /// As written.
+        address: String,
+        /// What is wrong.
+        cause: &'static str,
+    },
+}
+
+impl FromStr for Bmc {
+    type Err = AddressError;
+
+    fn from_str(address: &str) -> Result<Self, Self::Err> {
+        if address.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        let (scheme, rest) = split(address)?;
+        let malformed = |cause| AddressError::Malformed {
+            address: address.to_owned(),
+            cause,
+        };
+        let (name, transport) = match scheme.split_once('+') {
+            Some((name, "http")) => (name, "http"),
+            Some((name, "https")) => (name, "https"),
+            Some(_) => ("", ""),
+            None => (scheme.as_str(), "https"),
+        };
+        let driver = Driver::of(name)
+            .filter(|driver| driver.family == crate::Family::Redfish || !scheme.contains('+'))
+            .ok_or_else(|| AddressError::UnknownScheme {
+                scheme: scheme.clone(),
+                address: address.to_owned(),
+            })?;
+        let (rest, query) = rest
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split_once('?')
+            .unwrap_or((rest, ""));
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (host, port) = host_and_port(authority).ok_or_else(|| malformed("invalid port"))?;
+        if !valid_host(host) {
+            return Err(AddressError::Host {
+                host: host.to_owned(),
+            });
+        }
+        Ok(Self {
+            scheme: scheme.clone(),
+            driver,
+            transport,
+            host: host.to_owned(),
+            port: port.map(str::to_owned),
+            path: path.to_owned(),
+            privilege_level: privilege_level(query),
+        })
+    }
+}
+
+/// Scheme in lower case and what follows `://`. A bare host is IPMI, as in the earliest releases.
+fn split(address: &str) -> Result<(String, &str), AddressError> {
+    if let Some((scheme, rest)) = address.split_once("://") {
+        return Ok((scheme.to_lowercase(), rest));
+    }
+    if address.starts_with("//") {
+        return Err(AddressError::UnknownScheme {
+            scheme: String::new(),
+            address: address.to_owned(),
+        });
+    }
+    if address.starts_with('[') {
+        return if address.contains("]:") {
+            Ok(("ipmi".into(), address))
+        } else {
+            Err(AddressError::Malformed {
+                address: address.to_owned(),
+                cause: "an IPv6 address without scheme needs a port",
+            })
+        };
+    }
+    match address.split_once(':') {
+        // `1.2.3.4:623`: a scheme cannot begin with a digit.
+        Some((host, _)) if host.starts_with(|first: char| first.is_ascii_digit()) => {
+            Ok(("ipmi".into(), address))
+        }
+        Some((scheme, rest)) => Ok((scheme.to_lowercase(), rest)),
+        None => Ok(("ipmi".into(), address)),
+    }
+}
+
+fn host_and_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = match authority.rfind(']') {
+        Some(end) => {
+            let (host, rest) = authority.split_at(end + 1);
+            match rest.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if rest.is_empty() => (host, None),
+                None => return None,
+            }
+        }
+        None => match authority.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let port = port.filter(|port| !port.is_empty());
+    port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some((host, port))
+}
+
+fn valid_host(host: &str) -> bool {
+    if host.is_empty() || host.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    if let Some(literal) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return literal.parse::<Ipv6Addr>().is_ok();
+    }
+    host.split('.').all(|label| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    })
+}
+
+fn privilege_level(query: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == "privilegelevel").then(|| value.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Info;
+
+    fn scheme(address: &str) -> Result<String, AddressError> {
+        address.parse::<Bmc>().map(|bmc| bmc.scheme)
+    }
+
+    #[test]
+    fn addresses_parse_as_upstream_parses_them() {
+        for (address, expected) in [
+            ("192.168.1.1", "ipmi"),
+            ("192.168.1.1:623", "ipmi"),
+            ("host", "ipmi"),
+            ("host/path", "ipmi"),
+            ("ipmi:host:6230", "ipmi"),
+            ("[fe80::1]:623", "ipmi"),
+            ("/host", "ipmi"),
+            ("redfish://host:99999", "redfish"),
+            ("IPMI://h", "ipmi"),
+            ("RedFish+HTTP://h/x", "redfish+http"),
+            ("redfish:host/redfish/v1/Systems/1", "redfish"),
+            ("redfish+https:host:8000/x", "redfish+https"),
+        ] {
+            assert_eq!(scheme(address).as_deref(), Ok(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_upstream_refuses_is_refused() {
+        for address in [
+            "host:623",
+            "host.example.com:623",
+            "fe80::1",
+            "//host",
+            "ilo4://h",
+            "ipmi+http://h",
+        ] {
+            assert!(
+                matches!(scheme(address), Err(AddressError::UnknownScheme { .. })),
+                "{address}"
+            );
+        }
+        for address in [
+            "my_host",
+            "ipmi://-bad",
+            "redfish://h.example.com./x",
+            "ipmi://[fe80::1%25eth0]",
+        ] {
+            assert!(
+                matches!(scheme(address), Err(AddressError::Host { .. })),
+                "{address}"
+            );
+        }
+        for address in ["[fe80::1]", "redfish://host:abc"] {
+            assert!(
+                matches!(scheme(address), Err(AddressError::Malformed { .. })),
+                "{address}"
+            );
+        }
+        assert_eq!(scheme(""), Err(AddressError::Empty));
+    }
+
+    fn info(address: &str) -> Vec<(&'static str, Info)> {
+        address.parse::<Bmc>().unwrap().driver_info(false)
+    }
+
+    fn text(info: &[(&'static str, Info)], key: &str) -> Option<String> {
+        info.iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| match value {
+                Info::Text(text) => text.clone(),
+                Info::Flag(flag) => flag.to_string(),
+            })
+    }
+
+    #[test]
+    fn a_system_id_is_sent_only_when_it_says_something() {
+        for address in [
+            "redfish://host",
+            "redfish://host/",
+            "redfish://host//",
+            "redfish://host/redfish/v1/",
+        ] {
+            assert_eq!(text(&info(address), "redfish_system_id"), None, "{address}");
+        }
+        let kept = info("redfish://host/redfish/v1/Systems/1/");
+        assert_eq!(
+            text(&kept, "redfish_system_id").as_deref(),
+            Some("/redfish/v1/Systems/1/")
+        );
+        assert_eq!(
+            text(&info("redfish-uefihttp://host"), "redfish_system_id").as_deref(),
+            Some("")
+        );
+    }
+
+    #[test]
+    fn driver_info_follows_the_address() {
+        let redfish = info("redfish+http://u:p@[fe80::1]:8000/x?y=z");
+        assert_eq!(
+            text(&redfish, "redfish_address").as_deref(),
+            Some("http://[fe80::1]:8000")
+        );
+        assert_eq!(text(&redfish, "redfish_system_id").as_deref(), Some("/x"));
+        let ipmi = info("ipmi://h?privilegelevel=OPERATOR&privilegelevel=USER");
+        assert_eq!(text(&ipmi, "ipmi_priv_level").as_deref(), Some("OPERATOR"));
+        assert_eq!(text(&ipmi, "ipmi_port").as_deref(), Some("623"));
+        assert_eq!(
+            text(&info("ipmi://h?privilegelevel="), "ipmi_priv_level").as_deref(),
+            Some("")
+        );
+        let unverified = "ipmi://[fe80::1]:6230".parse::<Bmc>().unwrap().driver_info(true);
+        assert_eq!(text(&unverified, "ipmi_address").as_deref(), Some("fe80::1"));
+        assert_eq!(text(&unverified, "ipmi_verify_ca").as_deref(), Some("false"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,80}") {
+            let _ = text.parse::<Bmc>().map(|bmc| bmc.driver_info(true));
+        }
+
+        #[test]
+        fn every_well_formed_redfish_address_survives(host in "[a-z]{1,20}", port in 1u16.., path in "(/[a-zA-Z0-9]{1,8}){1,4}") {
+            let bmc: Bmc = format!("redfish://{host}:{port}{path}").parse().unwrap();
+            prop_assert_eq!(text(&bmc.driver_info(false), "redfish_address"), Some(format!("https://{host}:{port}")));
+            prop_assert_eq!(bmc.path, path);
+        }
+    }
+}
