@@ -7,12 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hardware_data::HardwareDetails;
-use super::state::{ErrorType, OperationalStatus, ProvisioningState};
+pub use super::state::{ErrorType, OperationalStatus, ProvisioningState};
 use crate::schema;
 
 pub use super::common::{CustomDeploy, Image, RootDeviceHints};
 pub use super::raid::{HardwareRAIDVolume, RAIDConfig, SoftwareRAIDVolume};
-pub use super::state;
 /// Desired state of a host.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[kube(
