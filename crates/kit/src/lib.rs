@@ -1,0 +1,17 @@
+//! The shell of a service, without a word about what the service does.
+//!
+//! * [`telemetry`]: logs and traces; [`metrics`]: the `/metrics` server; [`probes`]: `/healthz` and `/readyz`
+//! * [`tls`]: certificates from a folder, reloaded without dropping connections, and a listener that uses them
+//! * [`webhook`]: admission and conversion reviews
+//! * [`lease`]: leader election; [`shutdown`]: signals and supervised tasks
+//! * [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
+
+pub mod backoff;
+pub mod client;
+pub mod lease;
+pub mod metrics;
+pub mod probes;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+pub mod webhook;

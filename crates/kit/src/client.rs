@@ -1,0 +1,40 @@
+//! The Kubernetes client.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Where Kubernetes is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KubeArgs {
+    /// Kubeconfig file; without it the one of the environment, else that of the pod.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl KubeArgs {
+    /// Connects lazily; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no configuration is found or it cannot be read.
+    pub async fn client(&self, user_agent: &str) -> Result<Client> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+            }
+            None => Config::infer()
+                .await
+                .context("no Kubernetes configuration: give --kubeconfig, set KUBECONFIG, or run in a pod")?,
+        };
+        config.headers.push((
+            http::header::USER_AGENT,
+            http::HeaderValue::from_str(user_agent).context("invalid user agent")?,
+        ));
+        Ok(Client::try_from(config)?)
+    }
+}
