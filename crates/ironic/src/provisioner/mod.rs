@@ -1,0 +1,296 @@
+//! The adapter: each operation looks at the node's state and takes the one step that leads on.
+
+mod adopt;
+mod config_drive;
+mod deprovision;
+mod hints;
+mod inspect;
+mod inventory;
+mod patch;
+mod power;
+mod prepare;
+mod provision;
+mod register;
+mod remove;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use metal3_provisioner::{
+    AdoptArgs, Capacity, DeprovisionArgs, DetachArgs, Error, Force, Hardware, HostKey, HostRef, InspectArgs,
+    Inspection, Kind, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
+    Registration, WaitReason,
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::Settings;
+use crate::client::{Accepted, Client, Node};
+use crate::mirror::Mirror;
+
+/// The mirror wakes a host when its node changes; these only bound what a lost wake-up costs.
+const SHORT: SignedDuration = SignedDuration::from_secs(5);
+const LONG: SignedDuration = SignedDuration::from_secs(20);
+
+/// Drives hosts through one Ironic.
+pub struct IronicProvisioner {
+    client: Arc<Client>,
+    mirror: Arc<Mirror>,
+    settings: Settings,
+    /// What was last configured on each node, so that an unchanged registration costs nothing.
+    configured: Mutex<HashMap<String, u64>>,
+}
+
+impl IronicProvisioner {
+    /// An adapter, and the hosts whose nodes change.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(settings: Settings) -> Result<(Arc<Self>, mpsc::Receiver<HostKey>), reqwest::Error> {
+        let client = Arc::new(Client::new(&settings)?);
+        let (mirror, changes) = Mirror::new();
+        Ok((
+            Arc::new(Self {
+                client,
+                mirror,
+                settings,
+                configured: Mutex::default(),
+            }),
+            changes,
+        ))
+    }
+
+    /// Reads the node list for ever.
+    pub async fn mirror(self: Arc<Self>, shutdown: CancellationToken) {
+        Arc::clone(&self.mirror)
+            .run(Arc::clone(&self.client), shutdown)
+            .await;
+    }
+
+    /// The HTTP client, for its statistics.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The node as the mirror knows it, or as Ironic tells.
+    async fn node(&self, id: &str) -> Result<Option<Arc<Node>>, Error> {
+        match self.mirror.node(id) {
+            Some(node) => Ok(Some(node)),
+            None => Ok(self.full(id).await?.map(Arc::new)),
+        }
+    }
+
+    /// The whole node, from Ironic.
+    async fn full(&self, id: &str) -> Result<Option<Node>, Error> {
+        let as_of = Instant::now();
+        let node = self.client.node(id).await?;
+        if let Some(node) = &node {
+            self.mirror.seen(listed(node), as_of);
+        }
+        Ok(node)
+    }
+
+    /// The node of a host that was registered.
+    async fn registered(&self, host: &HostRef) -> Result<Arc<Node>, Error> {
+        let id = host.node.as_ref().ok_or_else(|| not_registered(host))?;
+        self.node(&id.0).await?.ok_or_else(|| not_registered(host))
+    }
+
+    /// The same, whole and fresh: before changes that depend on more than the mirror holds, and destructive ones.
+    async fn registered_full(&self, host: &HostRef) -> Result<Node, Error> {
+        let id = host.node.as_ref().ok_or_else(|| not_registered(host))?;
+        self.full(&id.0).await?.ok_or_else(|| not_registered(host))
+    }
+
+    /// Asks for a provision state. A fault or a forgotten maintenance comes first: Ironic would refuse.
+    async fn verb(&self, node: &Node, body: &Value, reason: WaitReason) -> Result<Outcome, Error> {
+        if node.fault.as_deref().is_some_and(|fault| !fault.is_empty()) {
+            return Ok(Outcome::working(WaitReason::NodeFault, LONG));
+        }
+        if node.maintenance {
+            return self.clear_maintenance(node).await;
+        }
+        let answer = self.client.provision_state(&node.uuid, body).await;
+        self.mirror.wrote(&node.uuid);
+        settle(answer?, node, "change the provision state of", || {
+            Outcome::working(reason, SHORT).started()
+        })
+    }
+
+    async fn target(&self, node: &Node, target: &str, reason: WaitReason) -> Result<Outcome, Error> {
+        self.verb(node, &json!({"target": target}), reason).await
+    }
+
+    async fn clear_maintenance(&self, node: &Node) -> Result<Outcome, Error> {
+        let answer = self.client.maintenance(&node.uuid, None).await;
+        self.mirror.wrote(&node.uuid);
+        settle(answer?, node, "end the maintenance of", again)
+    }
+
+    /// Applies a patch if it says anything; `Err` is the wait for a locked node.
+    async fn patched(&self, node: Node, patch: &[Value]) -> Result<Result<Node, Outcome>, Error> {
+        if patch.is_empty() {
+            return Ok(Ok(node));
+        }
+        let answer = self.client.patch_node(&node.uuid, patch).await;
+        self.mirror.wrote(&node.uuid);
+        match answer? {
+            Ok(node) => Ok(Ok(node)),
+            Err(refusal) if refusal.is_conflict() => Ok(Err(locked())),
+            Err(refusal) => Err(refusal.into_error(&format!("the settings of node {}", node.uuid))),
+        }
+    }
+
+    fn configured(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the mirror would hold of a whole node: comparing with a listing must not show a difference.
+fn listed(node: &Node) -> Node {
+    Node {
+        deploy_interface: None,
+        inspect_interface: None,
+        driver_info: Value::Null,
+        instance_info: Value::Null,
+        properties: Value::Null,
+        automated_clean: None,
+        disable_power_off: None,
+        ..node.clone()
+    }
+}
+
+/// Locked nodes are waited for; other refusals are errors.
+fn settle(
+    answer: Accepted,
+    node: &Node,
+    what: &str,
+    accepted: impl FnOnce() -> Outcome,
+) -> Result<Outcome, Error> {
+    match answer {
+        Ok(()) => Ok(accepted()),
+        Err(refusal) if refusal.is_conflict() => Ok(locked()),
+        // The node is not where we thought: look again.
+        Err(refusal) if refusal.status() == StatusCode::BAD_REQUEST => Err(Error::new(
+            Kind::Transient,
+            "wrong_state",
+            format!(
+                "Ironic refused to {what} node {} in state {}: {}",
+                node.uuid,
+                node.provision_state,
+                refusal.message()
+            ),
+        )),
+        Err(refusal) => Err(refusal.into_error(&format!("node {}", node.uuid))),
+    }
+}
+
+const fn locked() -> Outcome {
+    Outcome::working(WaitReason::NodeLocked, SHORT)
+}
+
+/// Something was changed that takes effect at once: go on soon.
+const fn again() -> Outcome {
+    Outcome::working(WaitReason::BackendTransition, SignedDuration::ZERO)
+}
+
+fn not_registered(host: &HostRef) -> Error {
+    Error::new(
+        Kind::NotRegistered,
+        "not_registered",
+        format!("host {} is not known to Ironic", host.key),
+    )
+}
+
+fn unexpected(node: &Node, doing: &str) -> Error {
+    Error::new(
+        Kind::Transient,
+        "unexpected_state",
+        format!(
+            "node {} is in state {:?}, unexpected while {doing}",
+            node.uuid, node.provision_state
+        ),
+    )
+}
+
+fn error_or(node: &Node, fallback: &str) -> String {
+    node.error().unwrap_or(fallback).to_owned()
+}
+
+#[async_trait]
+impl Provisioner for IronicProvisioner {
+    async fn register(&self, host: &HostRef, args: &RegisterArgs) -> Result<Registration, Error> {
+        register::register(self, host, args).await
+    }
+
+    async fn inspect(&self, host: &HostRef, args: &InspectArgs) -> Result<Inspection, Error> {
+        inspect::inspect(self, host, args).await
+    }
+
+    async fn adopt(&self, host: &HostRef, args: &AdoptArgs) -> Result<Outcome, Error> {
+        adopt::adopt(self, host, args).await
+    }
+
+    async fn prepare(&self, host: &HostRef, args: &PrepareArgs) -> Result<Outcome, Error> {
+        prepare::prepare(self, host, args).await
+    }
+
+    async fn provision(&self, host: &HostRef, args: &ProvisionArgs) -> Result<Outcome, Error> {
+        provision::provision(self, host, args).await
+    }
+
+    async fn deprovision(&self, host: &HostRef, args: &DeprovisionArgs) -> Result<Outcome, Error> {
+        deprovision::deprovision(self, host, args).await
+    }
+
+    async fn delete(&self, host: &HostRef) -> Result<Outcome, Error> {
+        remove::remove(self, host, Force::No).await
+    }
+
+    async fn detach(&self, host: &HostRef, args: &DetachArgs) -> Result<Outcome, Error> {
+        remove::remove(self, host, args.force).await
+    }
+
+    async fn hardware(&self, host: &HostRef) -> Result<Hardware, Error> {
+        let node = self.registered(host).await?;
+        Ok(Hardware {
+            powered_on: match node.power_state.as_deref() {
+                Some("power on") => Some(true),
+                Some("power off") => Some(false),
+                Some(_) | None => None,
+            },
+            power_fault: node.fault.as_deref() == Some("power failure"),
+            health: node.health.clone(),
+        })
+    }
+
+    async fn set_power(&self, host: &HostRef, args: &PowerArgs) -> Result<Outcome, Error> {
+        power::set_power(self, host, args).await
+    }
+
+    async fn capacity(&self, host: &HostRef) -> Result<Capacity, Error> {
+        let boots_iso = host.bmc.as_ref().is_some_and(|bmc| {
+            bmc.address
+                .parse::<metal3_bmc::Bmc>()
+                .is_ok_and(|bmc| bmc.driver.boots_iso)
+        });
+        if boots_iso {
+            return Ok(Capacity::Free);
+        }
+        let own = host.node.as_ref().map_or("", |node| node.0.as_str());
+        if self.mirror.node(own).is_some_and(|node| node.in_transition()) {
+            return Ok(Capacity::Free);
+        }
+        let (busy, limit) = (self.mirror.busy_on_network(own), self.settings.provisioning_limit);
+        Ok(if busy < limit {
+            Capacity::Free
+        } else {
+            Capacity::Full { busy, limit }
+        })
+    }
+}
