@@ -7,5 +7,8 @@ pub(crate) const OUT: &str = "docs";
 
 /// The pages by name.
 pub(crate) fn generate() -> BTreeMap<String, Vec<u8>> {
-    BTreeMap::from([("host-states.md".to_owned(), metal3_host_core::transitions::markdown().into_bytes())])
+    BTreeMap::from([(
+        "host-states.md".to_owned(),
+        metal3_host_core::transitions::markdown().into_bytes(),
+    )])
 }

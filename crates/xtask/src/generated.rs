@@ -30,7 +30,11 @@ fn make(what: What, root: &Path) -> Result<(&'static str, BTreeMap<String, Vec<u
 }
 
 fn selected(what: &[What]) -> Vec<What> {
-    if what.is_empty() { What::value_variants().to_vec() } else { what.to_vec() }
+    if what.is_empty() {
+        What::value_variants().to_vec()
+    } else {
+        what.to_vec()
+    }
 }
 
 /// Writes the files.
@@ -61,7 +65,10 @@ pub(crate) fn drift() -> Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!("generated files are stale; run `cargo xtask gen`: {}", stale.join(", "));
+        bail!(
+            "generated files are stale; run `cargo xtask gen`: {}",
+            stale.join(", ")
+        );
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Generators and checks of this repository: `cargo xtask gen`, `cargo xtask check`.
 
+mod check;
 mod crds;
 mod docs;
 mod generated;
+mod parity;
 mod proto;
 
 use anyhow::Result;
@@ -22,10 +24,16 @@ enum Command {
         /// What to generate; everything when absent.
         what: Vec<generated::What>,
     },
+    /// Runs what CI runs.
+    Check {
+        /// What to check; everything when absent.
+        what: Vec<check::Check>,
+    },
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Gen { what } => generated::write(&what),
+        Command::Check { what } => check::run(&what),
     }
 }

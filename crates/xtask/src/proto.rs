@@ -25,7 +25,11 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         .context("code generation failed");
     for entry in fs::read_dir(&out)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         files.insert(name, fs::read(&path)?);
     }
     fs::remove_dir_all(&out)?;
