@@ -15,6 +15,7 @@ pub mod ipam;
 pub mod metal3;
 pub mod names;
 mod schema;
+mod wire;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

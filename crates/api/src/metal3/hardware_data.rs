@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{schema, wire};
 
 /// Inspection data.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -37,10 +37,20 @@ pub struct HardwareDataSpec {
 #[serde(rename_all = "camelCase")]
 pub struct HardwareDetails {
     /// Who made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "wire::present",
+        deserialize_with = "wire::absent_when_empty"
+    )]
+    #[schemars(transform = schema::no_default)]
     pub system_vendor: Option<HardwareSystemVendor>,
     /// Firmware in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "wire::present",
+        deserialize_with = "wire::absent_when_empty"
+    )]
+    #[schemars(transform = schema::no_default)]
     pub firmware: Option<Firmware>,
     /// Memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +90,12 @@ pub struct HardwareSystemVendor {
 #[serde(rename_all = "camelCase")]
 pub struct Firmware {
     /// BIOS or UEFI.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "wire::present",
+        deserialize_with = "wire::absent_when_empty"
+    )]
+    #[schemars(transform = schema::no_default)]
     pub bios: Option<BIOS>,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hardware_data::HardwareDetails;
 pub use super::state::{ErrorType, OperationalStatus, ProvisioningState};
-use crate::schema;
+use crate::{schema, wire};
 
 pub use super::common::{CustomDeploy, Image, RootDeviceHints};
 pub use super::raid::{HardwareRAIDVolume, RAIDConfig, SoftwareRAIDVolume};
@@ -250,9 +250,15 @@ pub struct SwitchPort {
 #[serde(rename_all = "camelCase")]
 pub struct BareMetalHostStatus {
     /// Summary.
+    #[serde(deserialize_with = "wire::known_word")]
     pub operational_status: OperationalStatus,
     /// What kind of failure is recorded.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_known_word"
+    )]
+    #[schemars(transform = schema::no_default)]
     pub error_type: Option<ErrorType>,
     /// When this status was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -307,8 +313,13 @@ pub struct ProvisionStatus {
     /// UUID of the node in Ironic.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The image that is deployed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The image that is deployed; its URL is empty when there is none.
+    #[serde(
+        default,
+        serialize_with = "wire::present",
+        deserialize_with = "wire::absent_when_empty"
+    )]
+    #[schemars(transform = schema::no_default)]
     pub image: Option<Image>,
     /// Hints in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
