@@ -40,6 +40,8 @@ pub const ANNOTATION_INSPECT: &str = "inspect.metal3.io";
 pub const ANNOTATION_HARDWARE_DETAILS: &str = "inspect.metal3.io/hardwaredetails";
 /// Annotation that makes `clusterctl move` wait.
 pub const ANNOTATION_BLOCK_MOVE: &str = "clusterctl.cluster.x-k8s.io/block-move";
+/// Annotation of objects that `clusterctl move` deletes because it has copied them.
+pub const ANNOTATION_DELETE_FOR_MOVE: &str = "clusterctl.cluster.x-k8s.io/delete-for-move";
 /// Annotation that keeps a host from being claimed.
 pub const ANNOTATION_UNHEALTHY: &str = "capm3.metal3.io/unhealthy";
 /// Its old spelling.
