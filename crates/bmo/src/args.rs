@@ -1,0 +1,104 @@
+//! Flags and variables: upstream's, and those of the HostService.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use metal3_kit::client::KubeArgs;
+use metal3_kit::lease::LeaseArgs;
+use metal3_kit::telemetry::TelemetryArgs;
+
+/// Manages BareMetalHosts through Ironic and lends them to others by gRPC.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "metal3-bmo", version)]
+pub struct Args {
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+    /// Namespaces to watch, separated by commas; empty: all.
+    #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
+    pub namespace: String,
+    /// Namespace of this pod: leases live there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "capm3-system")]
+    pub pod_namespace: String,
+    /// Address of /metrics; 0 turns it off.
+    #[arg(long, visible_alias = "metrics-bind-address", default_value = ":8080")]
+    pub metrics_addr: String,
+    /// Address of /healthz and /readyz.
+    #[arg(long, visible_alias = "health-probe-bind-address", default_value = ":9440")]
+    pub health_addr: String,
+    /// Address of the HostService.
+    #[arg(long, default_value = ":8443")]
+    pub grpc_bind_address: String,
+    /// Folder with tls.crt and tls.key of the HostService.
+    #[arg(long, default_value = "/opt/metal3/certs/host-service")]
+    pub grpc_cert_dir: PathBuf,
+    /// Hosts worked on at once.
+    #[arg(long, env = "BMO_CONCURRENCY", default_value_t = 0)]
+    pub controller_concurrency: u16,
+    /// Failed deployments of one image before it is given up; 0 means no limit.
+    #[arg(long, default_value_t = 5)]
+    pub max_provisioning_retries: u32,
+    /// What drives the hardware.
+    #[arg(long, default_value = "ironic")]
+    pub provisioner: String,
+    /// Accepted for compatibility; the admission webhooks of hosts come with a later release.
+    #[arg(long, default_value_t = 9443)]
+    pub webhook_port: u16,
+    /// Accepted for compatibility, as the webhook port.
+    #[arg(long)]
+    pub webhook_cert_dir: Option<PathBuf>,
+    /// Accepted for compatibility; preprovisioning images come with a later release.
+    #[arg(long)]
+    pub build_preprov_image: bool,
+    /// Accepted for compatibility; HostClaims come with a later release.
+    #[arg(long)]
+    pub hostclaims: bool,
+    /// Accepted for compatibility: the API server's own fairness bounds our requests.
+    #[arg(long)]
+    pub kube_api_qps: Option<f32>,
+    /// Accepted for compatibility, as the rate.
+    #[arg(long)]
+    pub kube_api_burst: Option<i32>,
+}
+
+impl Args {
+    /// The namespaces to watch; empty means all.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        self.namespace
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Hosts worked on at once. A pass mostly waits for the network, so there are more of them than cores.
+    pub(crate) fn concurrency(&self) -> u16 {
+        if self.controller_concurrency > 0 {
+            self.controller_concurrency
+        } else {
+            32
+        }
+    }
+
+    /// Says which accepted flags have no effect.
+    pub(crate) fn report_unused(&self) {
+        for (flag, given) in [
+            ("--webhook-cert-dir", self.webhook_cert_dir.is_some()),
+            ("--build-preprov-image", self.build_preprov_image),
+            ("--hostclaims", self.hostclaims),
+            ("--kube-api-qps", self.kube_api_qps.is_some()),
+            ("--kube-api-burst", self.kube_api_burst.is_some()),
+        ] {
+            if given {
+                tracing::warn!(
+                    flag,
+                    "flag accepted for compatibility; it has no effect in this release"
+                );
+            }
+        }
+    }
+}

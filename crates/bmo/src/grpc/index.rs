@@ -1,0 +1,325 @@
+//! All hosts in memory, projected, with the recent changes: what reads, claims and watches are answered from.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use metal3_provisioner::HostKey;
+use metal3_rpc::v1::Host;
+use tokio::sync::broadcast;
+
+/// Changes kept for readers that resume, and in flight to each reader before it counts as too slow: some seconds of
+/// a fleet of thousands that is being provisioned at once, and a few MiB at most.
+const HISTORY: usize = 4096;
+
+/// One change of one host.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) revision: u64,
+    pub(super) kind: ChangeKind,
+    pub(super) host: Arc<Host>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// What a new reader starts with.
+pub(super) struct Subscription {
+    /// The snapshot, or the changes missed since the revision given.
+    pub(super) first: Vec<Change>,
+    pub(super) revision: u64,
+    pub(super) rest: broadcast::Receiver<Change>,
+}
+
+#[derive(Default)]
+struct Hosts {
+    by_key: BTreeMap<HostKey, Arc<Host>>,
+    history: VecDeque<Change>,
+    /// Highest revision seen.
+    revision: u64,
+    /// Changes up to this revision are no longer in `history`.
+    forgotten: u64,
+    synced: bool,
+    /// Hosts of a listing in progress; those not in it are gone when it ends.
+    listing: Option<BTreeMap<HostKey, Arc<Host>>>,
+}
+
+/// The index; cheap to share.
+pub(crate) struct HostIndex {
+    hosts: RwLock<Hosts>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Default for HostIndex {
+    fn default() -> Self {
+        Self {
+            hosts: RwLock::default(),
+            changes: broadcast::channel(HISTORY).0,
+        }
+    }
+}
+
+impl HostIndex {
+    /// Whether a first complete listing was read.
+    pub(crate) fn synced(&self) -> bool {
+        self.read().synced
+    }
+
+    /// Number of hosts.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.read().by_key.len()
+    }
+
+    pub(super) fn get(&self, key: &HostKey) -> Option<Arc<Host>> {
+        self.read().by_key.get(key).cloned()
+    }
+
+    /// The hosts of a namespace by name, or all hosts when it is empty; with the revision they were read at.
+    pub(super) fn list(&self, namespace: &str) -> (Vec<Arc<Host>>, u64) {
+        let hosts = self.read();
+        let listed = if namespace.is_empty() {
+            hosts.by_key.values().cloned().collect()
+        } else {
+            hosts
+                .by_key
+                .range(HostKey::new(namespace, "")..)
+                .take_while(|(key, _)| key.namespace == namespace)
+                .map(|(_, host)| Arc::clone(host))
+                .collect()
+        };
+        (listed, hosts.revision)
+    }
+
+    /// Starts a reader, from scratch or after a revision it saw. `None`: that revision is too old, or unknown here.
+    pub(super) fn subscribe(&self, from: Option<u64>) -> Option<Subscription> {
+        let hosts = self.read();
+        let first = match from {
+            None => hosts
+                .by_key
+                .values()
+                .map(|host| Change {
+                    revision: revision(host),
+                    kind: ChangeKind::Added,
+                    host: Arc::clone(host),
+                })
+                .collect(),
+            Some(from) if from < hosts.forgotten || from > hosts.revision => return None,
+            Some(from) => hosts
+                .history
+                .iter()
+                .filter(|change| change.revision > from)
+                .cloned()
+                .collect(),
+        };
+        // Subscribed under the lock that writers need, so that nothing falls between snapshot and stream.
+        Some(Subscription {
+            first,
+            revision: hosts.revision,
+            rest: self.changes.subscribe(),
+        })
+    }
+
+    /// A host was seen, by the watch or in the answer to an own write. Older than known: ignored.
+    pub(crate) fn upsert(&self, key: HostKey, host: Host) {
+        let mut hosts = self.write();
+        let host = Arc::new(host);
+        if let Some(listing) = &mut hosts.listing {
+            listing.insert(key.clone(), Arc::clone(&host));
+        }
+        self.put(&mut hosts, key, host);
+    }
+
+    fn put(&self, hosts: &mut Hosts, key: HostKey, host: Arc<Host>) {
+        let kind = match hosts.by_key.get(&key) {
+            Some(known) if revision(known) >= revision(&host) => return,
+            Some(_) => ChangeKind::Modified,
+            None => ChangeKind::Added,
+        };
+        hosts.by_key.insert(key, Arc::clone(&host));
+        self.publish(
+            hosts,
+            Change {
+                revision: revision(&host),
+                kind,
+                host,
+            },
+        );
+    }
+
+    /// A host is gone; `last` is its last content, with the revision of the deletion.
+    pub(crate) fn remove(&self, key: &HostKey, last: Host) {
+        let mut hosts = self.write();
+        if hosts
+            .by_key
+            .get(key)
+            .is_some_and(|known| revision(known) > revision(&last))
+        {
+            return; // created again since
+        }
+        if let Some(listing) = &mut hosts.listing {
+            listing.remove(key);
+        }
+        if hosts.by_key.remove(key).is_some() {
+            let change = Change {
+                revision: revision(&last),
+                kind: ChangeKind::Deleted,
+                host: Arc::new(last),
+            };
+            self.publish(&mut hosts, change);
+        }
+    }
+
+    /// A complete listing begins.
+    pub(crate) fn listing_begins(&self) {
+        self.write().listing = Some(BTreeMap::new());
+    }
+
+    /// The listing is complete: what it did not contain is gone.
+    pub(crate) fn listing_ends(&self) {
+        let mut hosts = self.write();
+        if let Some(listing) = hosts.listing.take() {
+            let gone: Vec<_> = hosts
+                .by_key
+                .keys()
+                .filter(|key| !listing.contains_key(*key))
+                .cloned()
+                .collect();
+            for key in gone {
+                if let Some(host) = hosts.by_key.remove(&key) {
+                    let revision = hosts.revision;
+                    self.publish(
+                        &mut hosts,
+                        Change {
+                            revision,
+                            kind: ChangeKind::Deleted,
+                            host,
+                        },
+                    );
+                }
+            }
+        }
+        if !hosts.synced {
+            // What was there before this process came is not a change that somebody could resume from.
+            hosts.forgotten = hosts.revision;
+            hosts.history.clear();
+        }
+        hosts.synced = true;
+    }
+
+    fn publish(&self, hosts: &mut Hosts, change: Change) {
+        hosts.revision = hosts.revision.max(change.revision);
+        hosts.history.push_back(change.clone());
+        if hosts.history.len() > HISTORY
+            && let Some(oldest) = hosts.history.pop_front()
+        {
+            hosts.forgotten = hosts.forgotten.max(oldest.revision);
+        }
+        // Fails only when nobody listens.
+        let _ = self.changes.send(change);
+    }
+
+    // The index stays consistent at every step, so a panic of another thread does not spoil it.
+    fn read(&self) -> RwLockReadGuard<'_, Hosts> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Hosts> {
+        self.hosts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kubernetes guarantees comparable resource versions since 1.35 (KEP-5504); etcd has always provided them.
+fn revision(host: &Host) -> u64 {
+    host.revision.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use metal3_rpc::v1::HostRef;
+
+    use super::*;
+
+    fn host(name: &str, revision: u64) -> (HostKey, Host) {
+        let host = Host {
+            r#ref: Some(HostRef::named("ns", name)),
+            revision: revision.to_string(),
+            ..Default::default()
+        };
+        (HostKey::new("ns", name), host)
+    }
+
+    fn put(index: &HostIndex, name: &str, revision: u64) {
+        let (key, host) = host(name, revision);
+        index.upsert(key, host);
+    }
+
+    fn drain(receiver: &mut broadcast::Receiver<Change>) -> Vec<(u64, ChangeKind)> {
+        std::iter::from_fn(|| receiver.try_recv().ok())
+            .map(|c| (c.revision, c.kind))
+            .collect()
+    }
+
+    #[test]
+    fn an_older_event_does_not_undo_an_own_write() {
+        let index = HostIndex::default();
+        put(&index, "a", 5);
+        let mut rest = index.subscribe(None).unwrap().rest;
+        put(&index, "a", 7);
+        put(&index, "a", 6);
+        assert_eq!(index.get(&HostKey::new("ns", "a")).unwrap().revision, "7");
+        assert_eq!(drain(&mut rest), [(7, ChangeKind::Modified)]);
+        let (key, last) = host("a", 6);
+        index.remove(&key, last);
+        assert_eq!(index.len(), 1, "an old deletion does not remove a newer host");
+    }
+
+    #[test]
+    fn a_listing_removes_what_it_does_not_contain() {
+        let index = HostIndex::default();
+        index.listing_begins();
+        put(&index, "a", 1);
+        put(&index, "b", 2);
+        index.listing_ends();
+        assert!(index.synced());
+        let mut rest = index.subscribe(None).unwrap().rest;
+        index.listing_begins();
+        put(&index, "b", 2);
+        index.listing_ends();
+        assert_eq!(index.len(), 1);
+        assert_eq!(drain(&mut rest), [(2, ChangeKind::Deleted)]);
+    }
+
+    #[test]
+    fn a_reader_resumes_where_it_stopped_or_is_told_to_start_again() {
+        let index = HostIndex::default();
+        index.listing_begins();
+        put(&index, "a", 10);
+        index.listing_ends();
+        put(&index, "b", 11);
+        put(&index, "a", 12);
+        let missed = index.subscribe(Some(10)).unwrap().first;
+        assert_eq!(missed.iter().map(|c| c.revision).collect::<Vec<_>>(), [11, 12]);
+        assert!(
+            index.subscribe(Some(9)).is_none(),
+            "changes before the first listing are unknown"
+        );
+        assert!(
+            index.subscribe(Some(13)).is_none(),
+            "a revision of the future is not ours"
+        );
+        assert_eq!(index.subscribe(None).unwrap().first.len(), 2);
+    }
+
+    #[test]
+    fn namespaces_are_listed_apart() {
+        let index = HostIndex::default();
+        put(&index, "a", 1);
+        index.upsert(HostKey::new("ns2", "z"), host("z", 2).1);
+        assert_eq!(index.list("ns").0.len(), 1);
+        assert_eq!(index.list("").0.len(), 2);
+    }
+}

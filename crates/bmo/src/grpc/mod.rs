@@ -1,0 +1,84 @@
+//! The HostService: `proto/metal3/host/v1/host_service.proto` is the contract.
+//!
+//! * `index.rs` all hosts in memory; `project.rs` what of a host is told
+//! * `service.rs` the calls; `allocate.rs`, `selector.rs`, `intent.rs` their decisions, pure; `store.rs` their writes
+//! * `watch.rs` the stream; `auth.rs` who may call
+
+mod allocate;
+mod auth;
+mod index;
+mod intent;
+mod project;
+mod selector;
+mod service;
+mod store;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use kube::Client;
+use metal3_kit::telemetry::adopt_parent;
+use metal3_kit::tls::TlsListener;
+use metal3_rpc::DESCRIPTOR;
+use metal3_rpc::v1::host_service_server::HostServiceServer;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+pub(crate) use index::HostIndex;
+pub(crate) use project::project;
+
+use auth::Authority;
+use service::Service;
+use store::Store;
+
+/// No call takes longer; streams are exempt, they have no answer to wait for.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Nothing that we send or take is near this.
+const MESSAGE_LIMIT: usize = 1024 * 1024;
+
+/// Serves the HostService, health and reflection until shutdown.
+///
+/// # Errors
+/// When serving fails.
+pub(crate) async fn serve(
+    client: Client,
+    index: Arc<HostIndex>,
+    listener: TlsListener,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let store = Store::new(client.clone(), Arc::clone(&index));
+    let service = Service::new(Arc::clone(&index), store, Authority::new(client));
+    let service = HostServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+    health.set_not_serving::<HostServiceServer<Service>>().await;
+    let synced = tokio::spawn(async move {
+        let mut poll = tokio::time::interval(Duration::from_millis(100));
+        while !index.synced() {
+            poll.tick().await;
+        }
+        health.set_serving::<HostServiceServer<Service>>().await;
+    });
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let served = Server::builder()
+        .timeout(CALL_LIMIT)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .trace_fn(|request| {
+            let span = tracing::info_span!("rpc", method = request.uri().path());
+            adopt_parent(&span, request.headers());
+            span
+        })
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(service)
+        .serve_with_incoming_shutdown(listener, shutdown.cancelled_owned())
+        .await;
+    synced.abort();
+    Ok(served?)
+}

@@ -1,0 +1,222 @@
+//! Reads and compare-and-swap writes of BareMetalHosts on behalf of callers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use metal3_api::metal3::host::BareMetalHost;
+use metal3_api::names;
+use metal3_provisioner::HostKey;
+use metal3_rpc::reason::Reason;
+use metal3_rpc::v1::{GetInventoryRequest, GetInventoryResponse, Host, HostRef};
+use serde_json::{Value, json};
+use tonic::Status;
+
+use super::index::HostIndex;
+use super::intent::title;
+use super::project::project;
+use super::service::same_uid;
+
+/// Access to the Kubernetes API; every answer also goes into the index, so that own writes are seen at once.
+pub(super) struct Store {
+    client: Client,
+    index: Arc<HostIndex>,
+}
+
+impl Store {
+    pub(super) const fn new(client: Client, index: Arc<HostIndex>) -> Self {
+        Self { client, index }
+    }
+
+    /// The host as it is now; `None` when it does not exist or has another UID than the reference.
+    pub(super) async fn read(
+        &self,
+        key: &HostKey,
+        reference: Option<&HostRef>,
+    ) -> Result<Option<Host>, Status> {
+        let Some(host) = self.object(key).await? else {
+            return Ok(None);
+        };
+        let host = self.seen(&host);
+        Ok(Some(host).filter(|host| same_uid(reference, host)))
+    }
+
+    /// Writes a merge patch if the host is still the one decided on. `None`: it changed or went; decide again.
+    pub(super) async fn write(&self, decided_on: &Host, mut patch: Value) -> Result<Option<Host>, Status> {
+        let Some(reference) = &decided_on.r#ref else {
+            return Ok(None);
+        };
+        let key = HostKey::new(&reference.namespace, &reference.name);
+        if is_empty(&patch) {
+            return Ok(Some(decided_on.clone()));
+        }
+        // The API server compares both and answers 409 when another write came first.
+        patch["metadata"]["resourceVersion"] = json!(decided_on.revision);
+        patch["metadata"]["uid"] = json!(reference.uid);
+        let written = self
+            .hosts(&key)
+            .patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        match written {
+            Ok(host) => Ok(Some(self.seen(&host))),
+            Err(kube::Error::Api(error)) if error.code == 409 || error.code == 404 => {
+                self.refresh(&key, decided_on).await?;
+                Ok(None)
+            }
+            Err(kube::Error::Api(error)) if error.code == 403 || error.code == 422 => {
+                Err(Reason::InvalidField.status(
+                    format!("host {key} cannot be changed: {}", error.message),
+                    [("host", &title(decided_on))],
+                ))
+            }
+            Err(error) => Err(backend(&key, &error)),
+        }
+    }
+
+    async fn refresh(&self, key: &HostKey, last: &Host) -> Result<(), Status> {
+        match self.object(key).await? {
+            Some(host) => drop(self.seen(&host)),
+            None => self.index.remove(key, last.clone()),
+        }
+        Ok(())
+    }
+
+    /// Labels the BMC Secret with the cluster's name, so that `clusterctl move` takes it along.
+    pub(super) async fn label_credentials(&self, host: &Host, cluster: &str) -> Result<(), Status> {
+        if cluster.is_empty() {
+            return Ok(());
+        }
+        self.relabel(host, |current| (current != Some(cluster)).then(|| json!(cluster)))
+            .await
+    }
+
+    /// Takes the label off again if it is this cluster's.
+    pub(super) async fn unlabel_credentials(&self, host: &Host, cluster: &str) -> Result<(), Status> {
+        self.relabel(host, |current| {
+            current
+                .is_some_and(|current| current == cluster)
+                .then_some(Value::Null)
+        })
+        .await
+    }
+
+    async fn relabel(
+        &self,
+        host: &Host,
+        change: impl Fn(Option<&str>) -> Option<Value>,
+    ) -> Result<(), Status> {
+        let Some(reference) = &host.r#ref else {
+            return Ok(());
+        };
+        let key = HostKey::new(&reference.namespace, &reference.name);
+        let Some(object) = self.object(&key).await? else {
+            return Ok(());
+        };
+        let name = &object.spec.bmc.credentials_name;
+        if name.is_empty() {
+            return Ok(());
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        // Metadata is all that is needed; the content is not read.
+        let Some(secret) = secrets
+            .get_metadata_opt(name)
+            .await
+            .map_err(|error| backend(&key, &error))?
+        else {
+            // Reported on the host by its own controller.
+            tracing::warn!(host = %key, secret = %name, "the BMC secret to label does not exist");
+            return Ok(());
+        };
+        let current = secret
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::LABEL_CLUSTER_NAME));
+        let Some(value) = change(current.map(String::as_str)) else {
+            return Ok(());
+        };
+        let patch = json!({"metadata": {"labels": {names::LABEL_CLUSTER_NAME: value}}});
+        let params = PatchParams::default();
+        secrets
+            .patch_metadata(name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(|error| backend(&key, &error))?;
+        Ok(())
+    }
+
+    /// The answer to GetInventory; `None` when the host is gone.
+    pub(super) async fn inventory(
+        &self,
+        key: &HostKey,
+        request: &GetInventoryRequest,
+    ) -> Result<Option<GetInventoryResponse>, Status> {
+        let Some(object) = self.object(key).await? else {
+            return Ok(None);
+        };
+        let host = self.seen(&object);
+        let Some(inventory) = host.inventory.clone() else {
+            return Err(Reason::NotInspected.status(format!("host {key} was not inspected yet"), []));
+        };
+        let pick = |all: Option<&BTreeMap<String, String>>, keys: &[String]| {
+            let all = all.into_iter().flatten();
+            all.filter(|(key, _)| keys.contains(key))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        };
+        Ok(Some(GetInventoryResponse {
+            host: host.r#ref,
+            boot_mac_address: object.spec.boot_mac_address.clone().unwrap_or_default(),
+            inventory: Some(inventory),
+            labels: pick(object.metadata.labels.as_ref(), &request.label_keys),
+            annotations: pick(object.metadata.annotations.as_ref(), &request.annotation_keys),
+        }))
+    }
+
+    async fn object(&self, key: &HostKey) -> Result<Option<BareMetalHost>, Status> {
+        self.hosts(key)
+            .get_opt(&key.name)
+            .await
+            .map_err(|error| backend(key, &error))
+    }
+
+    fn seen(&self, host: &BareMetalHost) -> Host {
+        let projected = project(host);
+        if let Some(reference) = &projected.r#ref {
+            self.index.upsert(
+                HostKey::new(&reference.namespace, &reference.name),
+                projected.clone(),
+            );
+        }
+        projected
+    }
+
+    fn hosts(&self, key: &HostKey) -> Api<BareMetalHost> {
+        Api::namespaced(self.client.clone(), &key.namespace)
+    }
+}
+
+/// Whether a patch says nothing.
+fn is_empty(patch: &Value) -> bool {
+    match patch {
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}
+
+fn backend(key: &HostKey, error: &kube::Error) -> Status {
+    tracing::warn!(host = %key, error = %error, "the kubernetes api failed");
+    Reason::Backend.status(format!("the Kubernetes API failed on host {key}; try again"), [])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_of_nothing_is_not_sent() {
+        assert!(is_empty(&json!({"metadata": {"labels": {}}, "spec": {}})));
+        assert!(!is_empty(&json!({"spec": {"image": null}})));
+    }
+}

@@ -1,0 +1,122 @@
+//! The queue: who is to be looked at, and when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::{Stream, StreamExt as _, stream};
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{ObjectRef, Store};
+use metal3_host_core::Settings;
+use metal3_ironic::IronicProvisioner;
+use metal3_kit::backoff::Backoff;
+use metal3_kit::lease::Leadership;
+use metal3_provisioner::HostKey;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_util::sync::CancellationToken;
+
+use super::reconcile::{Context, Failure, reconcile};
+use super::secrets::Secrets;
+use crate::Args;
+use crate::metrics::HostMetrics;
+use crate::watch::Guarded;
+
+/// Everything the controller needs.
+pub(crate) struct Controller {
+    pub(crate) client: Client,
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) backend: Arc<IronicProvisioner>,
+    pub(crate) leadership: Leadership,
+    pub(crate) metrics: HostMetrics,
+    pub(crate) settings: Settings,
+    pub(crate) concurrency: u16,
+}
+
+/// The settings of the core from the flags.
+pub(crate) fn settings(args: &Args) -> Settings {
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "aarch64"
+    } else {
+        "x86_64"
+    };
+    Settings {
+        max_provisioning_retries: args.max_provisioning_retries,
+        default_architecture: architecture.into(),
+    }
+}
+
+impl Controller {
+    /// Waits for leadership, then works until shutdown.
+    pub(crate) async fn run(
+        self,
+        reader: Store<Guarded>,
+        triggered: UnboundedReceiver<Guarded>,
+        changes: Receiver<HostKey>,
+        shutdown: CancellationToken,
+    ) -> Result<()> {
+        let mut leadership = self.leadership.clone();
+        tokio::select! {
+            () = leadership.acquired() => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        let secrets = Secrets::new(self.client.clone());
+        let woken = secrets.clone().watch(&self.namespaces);
+        // Hosts that arrived while another replica led.
+        let waiting: Vec<ObjectRef<Guarded>> = match reader.wait_until_ready().await {
+            Ok(()) => reader
+                .state()
+                .iter()
+                .map(|host| ObjectRef::from_obj(host.as_ref()))
+                .collect(),
+            Err(_) => Vec::new(),
+        };
+        let nodes = ReceiverStream::new(changes).map(|key| reference(&key));
+        let triggers = stream::select(stream::iter(waiting), stream::select(nodes, woken));
+        let context = Arc::new(Context {
+            client: self.client,
+            backend: self.backend,
+            leadership: self.leadership,
+            metrics: self.metrics,
+            settings: self.settings,
+            secrets,
+            backoff: Backoff::default(),
+            written: std::sync::Mutex::default(),
+        });
+        let objects = UnboundedReceiverStream::new(triggered).map(Ok);
+        kube::runtime::Controller::for_stream(objects, reader)
+            .with_config(Config::default().concurrency(self.concurrency))
+            .reconcile_on(without_end(triggers))
+            .graceful_shutdown_on(shutdown.cancelled_owned())
+            .run(reconcile, error_policy, context)
+            .for_each(|_| async {})
+            .await;
+        Ok(())
+    }
+}
+
+/// The controller would end with its last trigger stream.
+fn without_end<T>(triggers: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    triggers.chain(stream::pending())
+}
+
+pub(super) fn reference(key: &HostKey) -> ObjectRef<Guarded> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+/// Infrastructure trouble: conflicts at once, the rest with growing delay.
+#[expect(clippy::needless_pass_by_value, reason = "signature of kube's error policy")]
+fn error_policy(host: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
+    let key = super::observe::key(host.as_ref());
+    context.metrics.reconcile_errors.inc();
+    if failure.is_conflict() {
+        tracing::debug!(host = %key, error = %failure, "host changed meanwhile");
+        return Action::requeue(Duration::from_millis(50));
+    }
+    let jitter = f64::from(Timestamp::now().subsec_nanosecond()) / 1e9;
+    let delay = context.backoff.next(key.clone(), jitter);
+    tracing::warn!(host = %key, error = %failure, ?delay, "pass failed");
+    Action::requeue(delay)
+}

@@ -1,0 +1,110 @@
+//! Wiring.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use metal3_kit::lease::{Election, Leadership};
+use metal3_kit::metrics::Metrics;
+use metal3_kit::probes::{self, Readiness};
+use metal3_kit::shutdown::TaskSet;
+use metal3_kit::tls::{Certificate, Protocol, TlsListener};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::HostMetrics;
+use crate::{Args, backend, grpc, host, watch};
+
+/// Runs until shutdown, or until a part fails.
+///
+/// # Errors
+/// When the configuration is wrong, an address is taken, or leadership is lost.
+pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
+    args.report_unused();
+    let client = args
+        .kube
+        .client(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")))
+        .await?;
+    let (backend, changes) = backend::open(&args.provisioner)?;
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let host_metrics = HostMetrics::register(&metrics, Arc::clone(&backend));
+    let mut tasks = TaskSet::new(shutdown.clone());
+
+    let identity = format!("{}_{}", hostname(), rand::random::<u64>());
+    let leadership = if args.lease.leader_elect {
+        let (election, leadership) = Election::new(
+            client.clone(),
+            &args.pod_namespace,
+            "baremetal-operator",
+            identity,
+        );
+        tasks.spawn("leader election", election.run(shutdown.clone()));
+        leadership
+    } else {
+        Leadership::always()
+    };
+
+    let index = Arc::<grpc::HostIndex>::default();
+    let (reader, writer) = kube::runtime::reflector::store();
+    let (triggers, triggered) = mpsc::unbounded_channel();
+    let feed = watch::Feed {
+        index: Arc::clone(&index),
+        writer,
+        triggers,
+        leadership: leadership.clone(),
+        synced: readiness.condition("hosts"),
+    };
+    let watching = watch::run(client.clone(), args.namespaces(), feed, shutdown.clone());
+    tasks.spawn("host watch", async move {
+        watching.await;
+        Ok(())
+    });
+
+    let certificate = Certificate::load(&args.grpc_cert_dir)?;
+    let listener =
+        TlsListener::bind(&args.grpc_bind_address, Arc::clone(&certificate), Protocol::Http2).await?;
+    tracing::info!(address = %listener.local_addr(), "host service listens");
+    tokio::spawn(certificate.follow());
+    tasks.spawn(
+        "host service",
+        grpc::serve(client.clone(), index, listener, shutdown.clone()),
+    );
+
+    let mirroring = Arc::clone(&backend).mirror(shutdown.clone());
+    tasks.spawn("ironic mirror", async move {
+        mirroring.await;
+        Ok(())
+    });
+    let controller = host::Controller {
+        client,
+        namespaces: args.namespaces(),
+        backend,
+        leadership,
+        metrics: host_metrics,
+        settings: host::settings(&args),
+        concurrency: args.concurrency(),
+    };
+    tasks.spawn(
+        "host controller",
+        controller.run(reader, triggered, changes, shutdown.clone()),
+    );
+
+    let probing = (args.health_addr.clone(), shutdown.clone());
+    tasks.spawn("probes", async move {
+        probes::serve(&probing.0, readiness, probing.1).await
+    });
+    let measuring = (args.metrics_addr.clone(), shutdown);
+    tasks.spawn("metrics", async move {
+        metrics.serve(&measuring.0, measuring.1).await
+    });
+    tasks.join().await
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "bmo".into()
+    } else {
+        name.into()
+    }
+}
