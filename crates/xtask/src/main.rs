@@ -1,11 +1,15 @@
-//! Generators and checks of this repository: `cargo xtask gen`, `cargo xtask check`.
+//! Generators and checks of this repository: `cargo xtask gen`, `cargo xtask check`, `cargo xtask dist`.
 
 mod check;
 mod crds;
+mod dist;
 mod docs;
 mod generated;
 mod parity;
 mod proto;
+
+use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -29,11 +33,21 @@ enum Command {
         /// What to check; everything when absent.
         what: Vec<check::Check>,
     },
+    /// Writes the release folder of the clusterctl provider.
+    Dist {
+        /// Where to.
+        #[arg(default_value = "dist")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Gen { what } => generated::write(&what),
         Command::Check { what } => check::run(&what),
+        Command::Dist { out } => {
+            let folder = dist::write(&out)?;
+            Ok(writeln!(std::io::stdout(), "{}", folder.display())?)
+        }
     }
 }
