@@ -14,13 +14,21 @@ use tokio_util::sync::CancellationToken;
 /// What must hold before the process is ready.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
-    conditions: Arc<Mutex<BTreeMap<&'static str, bool>>>,
+    conditions: Arc<Mutex<BTreeMap<&'static str, State>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    holds: bool,
+    /// Only shown: the process is ready without it.
+    note: bool,
 }
 
 /// One condition of a [`Readiness`].
 #[derive(Clone, Debug)]
 pub struct Condition {
     name: &'static str,
+    note: bool,
     readiness: Readiness,
 }
 
@@ -28,18 +36,23 @@ impl Readiness {
     /// Adds a condition that does not hold yet.
     #[must_use]
     pub fn condition(&self, name: &'static str) -> Condition {
-        self.set(name, false);
-        Condition {
-            name,
-            readiness: self.clone(),
-        }
+        self.add(name, false)
     }
 
-    fn set(&self, name: &'static str, holds: bool) {
-        self.conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, holds);
+    /// Adds something worth knowing that the process can do without.
+    #[must_use]
+    pub fn note(&self, name: &'static str) -> Condition {
+        self.add(name, true)
+    }
+
+    fn add(&self, name: &'static str, note: bool) -> Condition {
+        let condition = Condition {
+            name,
+            note,
+            readiness: self.clone(),
+        };
+        condition.set(false);
+        condition
     }
 
     /// Whether all conditions hold.
@@ -48,18 +61,19 @@ impl Readiness {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .values()
-            .all(|&holds| holds)
+            .all(|state| state.holds || state.note)
     }
 
     fn report(&self) -> (StatusCode, String) {
         let mut text = String::new();
-        for (name, holds) in &*self.conditions.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = writeln!(
-                text,
-                "[{}]{name} {}",
-                if *holds { '+' } else { '-' },
-                if *holds { "ok" } else { "not yet" }
-            );
+        for (name, State { holds, note }) in &*self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            let (sign, word) = match (holds, note) {
+                (true, _) => ('+', "ok"),
+                (false, false) => ('-', "not yet"),
+                (false, true) => ('~', "not now, ready without it"),
+            };
+            let _ = writeln!(text, "[{sign}]{name} {word}");
         }
         let (code, word) = if self.ready() {
             (StatusCode::OK, "passed")
@@ -75,7 +89,16 @@ impl Readiness {
 impl Condition {
     /// Says whether it holds.
     pub fn set(&self, holds: bool) {
-        self.readiness.set(self.name, holds);
+        let state = State {
+            holds,
+            note: self.note,
+        };
+        let mut conditions = self
+            .readiness
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(self.name, state);
     }
 }
 
@@ -132,6 +155,17 @@ mod tests {
         );
         b.set(true);
         assert_eq!(readiness.report().0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_note_is_shown_and_changes_nothing() {
+        let readiness = Readiness::default();
+        let note = readiness.note("peer");
+        let (code, text) = readiness.report();
+        assert_eq!(code, StatusCode::OK);
+        assert!(text.starts_with("[~]peer not now"), "{text}");
+        note.set(true);
+        assert!(readiness.report().1.starts_with("[+]peer ok"));
     }
 
     #[test]
