@@ -12,6 +12,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod admission;
 pub mod cluster;
 pub mod condition;
 pub mod host;

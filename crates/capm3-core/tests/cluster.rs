@@ -1,5 +1,7 @@
 //! Paths of a cluster.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use metal3_api::capi::Cluster;
 use metal3_api::conditions;

@@ -1,5 +1,7 @@
 //! Each documented path of a machine, as a table of what is there, what is answered and what comes of it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
 #[expect(clippy::redundant_pub_crate, reason = "shared by the tests of this folder")]
 mod common;
 
