@@ -1,1 +1,19 @@
-fn main() {}
+//! The Cluster API infrastructure provider.
+
+use anyhow::Result;
+use clap::Parser as _;
+use metal3_capm3::{Args, run};
+use metal3_kit::{shutdown, telemetry};
+
+fn main() -> Result<()> {
+    // Fails only if another provider was installed, which nobody does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let args = Args::parse();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let _telemetry = telemetry::init("metal3-capm3", env!("CARGO_PKG_VERSION"), &args.telemetry())?;
+            run(args, shutdown::on_signal()?).await
+        })
+}

@@ -1,0 +1,322 @@
+//! Flags and variables: upstream's, and those of the HostService.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{ArgAction, Parser};
+use metal3_kit::client::KubeArgs;
+use metal3_kit::lease::LeaseArgs;
+use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
+use metal3_kit::{probes, telemetry};
+use metal3_rpc::client::Config;
+
+/// Lends bare metal hosts to the Machines of Cluster API.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "metal3-capm3", version)]
+pub struct Args {
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    #[command(flatten)]
+    pub log: TelemetryArgs,
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+    #[command(flatten)]
+    pub host_service: HostServiceArgs,
+    #[command(flatten)]
+    pub unused: UnusedArgs,
+    /// Namespace to watch; empty: all.
+    #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
+    pub namespace: String,
+    /// Only objects whose label cluster.x-k8s.io/watch-filter has this value; empty: all.
+    #[arg(long, default_value = "")]
+    pub watch_filter: String,
+    /// Namespace of this pod: the lease lives there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "capm3-system")]
+    pub pod_namespace: String,
+    /// Metal3Machines worked on at once.
+    #[arg(long, default_value_t = 10)]
+    pub metal3machine_concurrency: u16,
+    /// Metal3Clusters worked on at once.
+    #[arg(long, default_value_t = 10)]
+    pub metal3cluster_concurrency: u16,
+    /// Port of the webhooks; 0 turns them off.
+    #[arg(long, default_value_t = 9443)]
+    pub webhook_port: u16,
+    /// Folder with tls.crt and tls.key of the webhooks.
+    #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs/")]
+    pub webhook_cert_dir: PathBuf,
+    /// Address of /healthz and /readyz.
+    #[arg(long, visible_alias = "health-probe-bind-address", default_value = ":9440")]
+    pub health_addr: String,
+    /// Address of /metrics; 0 turns it off. Without --insecure-diagnostics it is reachable from inside the pod only.
+    #[arg(long, visible_alias = "metrics-bind-address", default_value = ":8443")]
+    pub diagnostics_address: String,
+    /// Serve metrics by plain HTTP to everybody.
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub insecure_diagnostics: bool,
+    /// Hosts that will be cleaned stay powered on when they are released: "true" or anything else.
+    #[arg(long, env = "CAPM3_FAST_TRACK", default_value = "false")]
+    pub fast_track: String,
+    /// Verbosity as in other Kubernetes programs: 4 is debug, 5 is trace.
+    #[arg(short = 'v', long = "v", default_value_t = 0)]
+    pub verbosity: u8,
+    /// Form of log lines, in klog's words: text or json; wins over --log-format.
+    #[arg(long, value_enum)]
+    pub logging_format: Option<LogFormat>,
+}
+
+/// Where the HostService is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct HostServiceArgs {
+    /// Address of the HostService of the bare-metal operator.
+    #[arg(
+        long,
+        env = "HOST_SERVICE_ADDRESS",
+        default_value = "https://metal3-bmo-host-service.capm3-system.svc:8443"
+    )]
+    pub host_service_address: String,
+    /// PEM file of the CA that signed its certificate; needed with https.
+    #[arg(long, env = "HOST_SERVICE_CA_FILE")]
+    pub host_service_ca_file: Option<PathBuf>,
+    /// File with the ServiceAccount token for it, audience metal3-host-service.
+    #[arg(long, env = "HOST_SERVICE_TOKEN_FILE")]
+    pub host_service_token_file: Option<PathBuf>,
+}
+
+/// Upstream's flags that have no effect yet; they are accepted so that manifests go on working.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct UnusedArgs {
+    /// Accepted for compatibility: the lease lasts 15 s.
+    #[arg(long)]
+    pub leader_elect_lease_duration: Option<String>,
+    /// Accepted for compatibility: 10 s.
+    #[arg(long)]
+    pub leader_elect_renew_deadline: Option<String>,
+    /// Accepted for compatibility: 2 s.
+    #[arg(long)]
+    pub leader_elect_retry_period: Option<String>,
+    /// Accepted for compatibility: changes are watched, and whatever waits looks again by itself.
+    #[arg(long)]
+    pub sync_period: Option<String>,
+    /// Accepted for compatibility: the API server's own fairness bounds our requests.
+    #[arg(long)]
+    pub kube_api_qps: Option<f32>,
+    /// Accepted for compatibility, as the rate.
+    #[arg(long)]
+    pub kube_api_burst: Option<i32>,
+    /// Accepted for compatibility: one watch per workload cluster needs no limit.
+    #[arg(long)]
+    pub clustercache_client_qps: Option<f32>,
+    /// Accepted for compatibility, as the rate.
+    #[arg(long)]
+    pub clustercache_client_burst: Option<i32>,
+    /// Accepted for compatibility; data templates come with a later release.
+    #[arg(long)]
+    pub metal3datatemplate_concurrency: Option<u16>,
+    /// Accepted for compatibility; data come with a later release.
+    #[arg(long)]
+    pub metal3data_concurrency: Option<u16>,
+    /// Accepted for compatibility; label synchronisation comes with a later release.
+    #[arg(long)]
+    pub metal3labelsync_concurrency: Option<u16>,
+    /// Accepted for compatibility; template synchronisation comes with a later release.
+    #[arg(long)]
+    pub metal3machinetemplate_concurrency: Option<u16>,
+    /// Accepted for compatibility; remediation comes with a later release.
+    #[arg(long)]
+    pub metal3remediation_concurrency: Option<u16>,
+    /// Accepted for compatibility; address pools come with a later release.
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub enable_bmh_name_based_preallocation: bool,
+    /// Accepted for compatibility: webhooks speak TLS 1.2 and 1.3.
+    #[arg(long)]
+    pub tls_min_version: Option<String>,
+    /// Accepted for compatibility: all suites offered are safe.
+    #[arg(long)]
+    pub tls_cipher_suites: Option<String>,
+    /// Accepted for compatibility; stored versions are not migrated by this release.
+    #[arg(long)]
+    pub skip_crd_migration_phases: Option<String>,
+}
+
+impl Args {
+    /// How to log, with klog's flags taken into account.
+    pub fn telemetry(&self) -> TelemetryArgs {
+        let level = match self.verbosity {
+            0..=3 => None,
+            4 => Some("debug"),
+            5.. => Some("trace"),
+        };
+        TelemetryArgs {
+            log_filter: level.map_or_else(
+                || self.log.log_filter.clone(),
+                |level| format!("{},metal3_capm3={level}", self.log.log_filter),
+            ),
+            log_format: self.logging_format.unwrap_or(self.log.log_format),
+            otlp_endpoint: self.log.otlp_endpoint.clone(),
+        }
+    }
+
+    /// How to reach the HostService.
+    ///
+    /// # Errors
+    /// When the flags do not go together.
+    pub(crate) fn host_service(&self) -> Result<Config> {
+        let HostServiceArgs {
+            host_service_address: address,
+            host_service_ca_file: ca_file,
+            host_service_token_file: token_file,
+        } = self.host_service.clone();
+        ensure!(
+            !address.starts_with("https:") || ca_file.is_some(),
+            "--host-service-address {address} needs --host-service-ca-file: without it the server cannot be verified"
+        );
+        Ok(Config {
+            address,
+            ca_file,
+            token_file,
+            propagate: telemetry::inject,
+        })
+    }
+
+    /// Where metrics are served. Upstream protects them by TLS and tokens; until we do, they are open to others only on
+    /// demand.
+    pub(crate) fn diagnostics(&self) -> String {
+        match probes::listen_address(&self.diagnostics_address) {
+            Some(address) if !self.insecure_diagnostics => {
+                let port = address.rsplit(':').next().unwrap_or_default();
+                format!("127.0.0.1:{port}")
+            }
+            Some(address) => address,
+            None => String::new(),
+        }
+    }
+
+    pub(crate) fn fast_track(&self) -> bool {
+        self.fast_track == "true"
+    }
+
+    /// Says which accepted flags have no effect.
+    pub(crate) fn report_unused(&self) {
+        let UnusedArgs {
+            leader_elect_lease_duration,
+            leader_elect_renew_deadline,
+            leader_elect_retry_period,
+            sync_period,
+            kube_api_qps,
+            kube_api_burst,
+            clustercache_client_qps,
+            clustercache_client_burst,
+            metal3datatemplate_concurrency,
+            metal3data_concurrency,
+            metal3labelsync_concurrency,
+            metal3machinetemplate_concurrency,
+            metal3remediation_concurrency,
+            enable_bmh_name_based_preallocation,
+            tls_min_version,
+            tls_cipher_suites,
+            skip_crd_migration_phases,
+        } = &self.unused;
+        for (flag, given) in [
+            (
+                "--leader-elect-lease-duration",
+                leader_elect_lease_duration.is_some(),
+            ),
+            (
+                "--leader-elect-renew-deadline",
+                leader_elect_renew_deadline.is_some(),
+            ),
+            ("--leader-elect-retry-period", leader_elect_retry_period.is_some()),
+            ("--sync-period", sync_period.is_some()),
+            ("--kube-api-qps", kube_api_qps.is_some()),
+            ("--kube-api-burst", kube_api_burst.is_some()),
+            ("--clustercache-client-qps", clustercache_client_qps.is_some()),
+            ("--clustercache-client-burst", clustercache_client_burst.is_some()),
+            (
+                "--metal3datatemplate-concurrency",
+                metal3datatemplate_concurrency.is_some(),
+            ),
+            ("--metal3data-concurrency", metal3data_concurrency.is_some()),
+            (
+                "--metal3labelsync-concurrency",
+                metal3labelsync_concurrency.is_some(),
+            ),
+            (
+                "--metal3machinetemplate-concurrency",
+                metal3machinetemplate_concurrency.is_some(),
+            ),
+            (
+                "--metal3remediation-concurrency",
+                metal3remediation_concurrency.is_some(),
+            ),
+            (
+                "--enable-bmh-name-based-preallocation",
+                *enable_bmh_name_based_preallocation,
+            ),
+            ("--tls-min-version", tls_min_version.is_some()),
+            ("--tls-cipher-suites", tls_cipher_suites.is_some()),
+            ("--skip-crd-migration-phases", skip_crd_migration_phases.is_some()),
+        ] {
+            if given {
+                tracing::warn!(
+                    flag,
+                    "flag accepted for compatibility; it has no effect in this release"
+                );
+            }
+        }
+        if !self.insecure_diagnostics && !self.diagnostics().is_empty() {
+            tracing::warn!(
+                address = self.diagnostics(),
+                "metrics by TLS and token come with a later release; --insecure-diagnostics opens them to others"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Args {
+        Args::parse_from(["metal3-capm3"].iter().chain(args))
+    }
+
+    #[test]
+    fn the_arguments_of_upstreams_manifest_are_accepted() {
+        let args = parse(&[
+            "--webhook-port=9443",
+            "--enable-bmh-name-based-preallocation=false",
+            "--diagnostics-address=:8443",
+            "--insecure-diagnostics=false",
+            "--leader-elect",
+            "-v=4",
+            "--logging-format=json",
+        ]);
+        assert!(args.lease.leader_elect && !args.insecure_diagnostics);
+        assert_eq!(args.telemetry().log_filter, "info,metal3_capm3=debug");
+        assert_eq!(args.telemetry().log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn metrics_are_open_to_others_only_on_demand() {
+        assert_eq!(parse(&[]).diagnostics(), "127.0.0.1:8443");
+        assert_eq!(parse(&["--diagnostics-address=0"]).diagnostics(), "");
+        assert_eq!(
+            parse(&["--insecure-diagnostics", "--diagnostics-address=:8080"]).diagnostics(),
+            "0.0.0.0:8080"
+        );
+    }
+
+    #[test]
+    fn an_unverifiable_host_service_is_refused() {
+        let error = parse(&["--host-service-address=https://bmo:8443"])
+            .host_service()
+            .unwrap_err();
+        assert!(error.to_string().contains("--host-service-ca-file"), "{error}");
+        assert!(
+            parse(&["--host-service-address=http://127.0.0.1:1"])
+                .host_service()
+                .is_ok()
+        );
+    }
+}

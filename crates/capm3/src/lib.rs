@@ -1,0 +1,24 @@
+//! The Cluster API infrastructure provider: Metal3Cluster and Metal3Machine controllers and their webhooks.
+//!
+//! * [`run`] starts everything; [`Args`] are the flags and variables.
+//! * `machine/` and `cluster/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
+//!   decides. `objects.rs` is what they read, `wake.rs` how they are woken.
+//! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
+//! * `workload/` looks at the Nodes of workload clusters.
+//! * `webhook.rs` converts and admits objects.
+
+mod args;
+mod cluster;
+mod commit;
+mod hosts;
+mod machine;
+mod metrics;
+mod objects;
+mod run;
+mod wake;
+mod watch;
+mod webhook;
+mod workload;
+
+pub use args::Args;
+pub use run::run;

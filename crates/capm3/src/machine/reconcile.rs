@@ -1,0 +1,148 @@
+//! One pass over one Metal3Machine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+use metal3_api::infra::v1beta2::Metal3Machine;
+use metal3_capm3_core::condition::Reason;
+use metal3_capm3_core::machine::{
+    Answer, Ask, Finalizer, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
+};
+
+use super::commit::commit;
+use crate::commit::{Committer, Failure, PASS_DEADLINE};
+use crate::hosts::Hosts;
+use crate::objects::{Guarded, Key, Objects, selected};
+use crate::wake::Waiting;
+use crate::workload::Workloads;
+
+/// What every pass shares.
+pub(super) struct Context {
+    pub(super) committer: Committer<Metal3Machine>,
+    pub(super) objects: Objects,
+    pub(super) hosts: Hosts,
+    pub(super) workloads: Workloads,
+    pub(super) waiting: Arc<Waiting>,
+    pub(super) watch_filter: String,
+    pub(super) fast_track: bool,
+}
+
+/// Looks at a machine once.
+pub(super) async fn reconcile(
+    guarded: Arc<Guarded<Metal3Machine>>,
+    context: Arc<Context>,
+) -> Result<Action, Failure> {
+    let Ok(cached) = &guarded.0 else {
+        return Ok(Action::await_change());
+    };
+    if !selected(cached.labels(), &context.watch_filter) {
+        return Ok(Action::await_change());
+    }
+    let key = Key::of(cached);
+    let committer = &context.committer;
+    let started = Instant::now();
+    let machine = committer.newest(cached);
+    let result = match tokio::time::timeout(PASS_DEADLINE, pass(&context, &key, &machine)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Deadline),
+    };
+    let outcome = match &result {
+        Ok(Requeue::OnChange) => "success",
+        Ok(Requeue::Now | Requeue::After(_) | Requeue::Backoff) => "requeue_after",
+        Err(_) => "error",
+    };
+    committer
+        .metrics
+        .passed(committer.name, outcome, started.elapsed());
+    let requeue = result?;
+    if requeue != Requeue::Backoff {
+        committer.backoff.forget(&key);
+    }
+    Ok(match requeue {
+        Requeue::Now => Action::requeue(Duration::ZERO),
+        Requeue::After(after) => Action::requeue(duration(after)),
+        Requeue::Backoff => Action::requeue(committer.delay(&key)),
+        Requeue::OnChange => Action::await_change(),
+    })
+}
+
+async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<Requeue, Failure> {
+    let objects = &context.objects;
+    let owner = match owner_name(machine) {
+        Some(name) => objects.machine(&key.namespace, name)?,
+        None => None,
+    };
+    let cluster = match cluster_name(machine, owner.as_ref()) {
+        "" => None,
+        name => objects.cluster(&key.namespace, name)?,
+    };
+    let infra = match &cluster {
+        Some(cluster) => objects.infra_of(cluster)?,
+        None => None,
+    };
+    let view = View {
+        machine,
+        owner: owner.as_ref(),
+        cluster: cluster.as_ref(),
+        infra: infra.as_ref(),
+        fast_track: context.fast_track,
+    };
+    let mut seen = Seen::default();
+    let verdict = loop {
+        match plan(&view, &seen, Timestamp::now()) {
+            Step::Finish(verdict) => break *verdict,
+            Step::Ask(ask) => seen.record(perform(context, key, *ask).await?),
+        }
+    };
+    let requeue = verdict.requeue;
+    queue(context, key, &verdict);
+    commit(&context.committer, machine, verdict).await?;
+    Ok(requeue)
+}
+
+/// Performs one ask. Each may be repeated; none is begun by a replica that no longer leads.
+async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failure> {
+    context.committer.may_act()?;
+    let hosts = &context.hosts;
+    match ask {
+        Ask::Claim(request) => {
+            context.waiting.for_host(key);
+            hosts.claim(request).await
+        }
+        Ask::Host(host) => hosts.get(host).await,
+        Ask::Provision { host, consumer, spec } => hosts.provision(host, &consumer, spec).await,
+        Ask::Nodes(query) => Ok(Answer::Nodes(context.workloads.nodes(key, &query).await)),
+        Ask::LinkNode { node, query } => Ok(Answer::NodeLinked(context.workloads.link(&node, &query).await)),
+        Ask::Release {
+            host,
+            consumer,
+            cluster_name,
+            fast_track,
+        } => hosts.release(host, &consumer, cluster_name, fast_track).await,
+        Ask::Held(consumer) => hosts.held(&consumer).await,
+    }
+}
+
+/// Remembers what the machine waits for, if nothing of Kubernetes will wake it.
+fn queue(context: &Context, key: &Key, verdict: &Verdict) {
+    let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
+    if reason != Some(Reason::AssociateFailed) || verdict.finalizer == Finalizer::Drop {
+        context.waiting.has_host(key);
+    }
+    if let Some(wait) = &verdict.waiting {
+        if matches!(
+            wait.reason,
+            Reason::HostServiceUnavailable | Reason::HostServiceDenied
+        ) {
+            context.waiting.for_service(key);
+        }
+        tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
+    }
+}
+
+fn duration(signed: SignedDuration) -> Duration {
+    Duration::try_from(signed).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,251 @@
+//! Wiring.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+use kube::runtime::reflector;
+use metal3_kit::lease::{Election, Leadership};
+use metal3_kit::metrics::Metrics;
+use metal3_kit::probes::{self, Readiness};
+use metal3_kit::shutdown::TaskSet;
+use metal3_kit::tls::{Certificate, Protocol, TlsListener};
+use metal3_rpc::client::HostClient;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::hosts::{self, Hosts, Link};
+use crate::metrics::{Capm3Metrics, Lease};
+use crate::objects::Objects;
+use crate::wake::{Waiting, Wakes};
+use crate::watch::{Watch, Watched};
+use crate::workload::Workloads;
+use crate::{Args, cluster, machine, webhook};
+
+/// Upstream's name, so that a rolling upgrade never has two leaders.
+const LEASE: &str = "controller-leader-election-capm3";
+
+/// Runs until shutdown, or until a part fails.
+///
+/// # Errors
+/// When the configuration is wrong, an address is taken, or leadership is lost.
+pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
+    args.report_unused();
+    let client = args
+        .kube
+        .client(concat!(
+            "cluster-api-provider-metal3-manager/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .await?;
+    let host_client = HostClient::new(&args.host_service()?)?;
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let capm3 = Capm3Metrics::register(&metrics);
+    let mut tasks = TaskSet::new(shutdown.clone());
+
+    webhooks(&args, &readiness, &mut tasks, &shutdown).await?;
+    let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown);
+    let (machines, machines_woken) = mpsc::unbounded_channel();
+    let (clusters, clusters_woken) = mpsc::unbounded_channel();
+    let wakes = Wakes {
+        leadership: leadership.clone(),
+        machines,
+        clusters,
+        waiting: Arc::<Waiting>::default(),
+    };
+    let objects = watch_all(&args, &client, &wakes, &readiness, &mut tasks, &shutdown);
+
+    // Shown, but no condition of readiness: webhooks must go on answering while the host service is away.
+    let link = Link::new(readiness.note("host-service"), capm3.connected.clone());
+    let following = hosts::follow(
+        host_client.clone(),
+        args.namespace.clone(),
+        link.clone(),
+        wakes.clone(),
+        shutdown.clone(),
+    );
+    tasks.spawn("host watch", async move {
+        following.await;
+        Ok(())
+    });
+    let workloads = Workloads::new(client.clone(), wakes.clone());
+    tasks.spawn("workload clusters", workloads.clone().sweep(shutdown.clone()));
+
+    let controller = machine::Controller {
+        client: client.clone(),
+        leadership: leadership.clone(),
+        metrics: capm3.clone(),
+        objects: objects.clone(),
+        hosts: Hosts {
+            client: host_client,
+            link,
+            metrics: capm3.clone(),
+        },
+        workloads,
+        waiting: Arc::clone(&wakes.waiting),
+        watch_filter: args.watch_filter.clone(),
+        fast_track: args.fast_track(),
+        concurrency: args.metal3machine_concurrency,
+    };
+    tasks.spawn(
+        "metal3machine controller",
+        controller.run(machines_woken, shutdown.clone()),
+    );
+    let controller = cluster::Controller {
+        client,
+        leadership,
+        metrics: capm3,
+        objects,
+        watch_filter: args.watch_filter.clone(),
+        concurrency: args.metal3cluster_concurrency,
+    };
+    tasks.spawn(
+        "metal3cluster controller",
+        controller.run(clusters_woken, shutdown.clone()),
+    );
+
+    let probing = (args.health_addr.clone(), shutdown.clone());
+    tasks.spawn("probes", async move {
+        probes::serve(&probing.0, readiness, probing.1).await
+    });
+    let measuring = (args.diagnostics(), shutdown);
+    tasks.spawn("metrics", async move {
+        metrics.serve(&measuring.0, measuring.1).await
+    });
+    tasks.join().await
+}
+
+/// All replicas convert and admit, whoever leads.
+async fn webhooks(
+    args: &Args,
+    readiness: &Readiness,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    if args.webhook_port == 0 {
+        tracing::warn!("no webhooks are served; v1beta1 objects cannot be read");
+        return Ok(());
+    }
+    let ready = readiness.condition("webhooks");
+    let certificate = Certificate::load(&args.webhook_cert_dir)
+        .context("the webhooks have no certificate; see --webhook-cert-dir")?;
+    let address = format!(":{}", args.webhook_port);
+    let listener = TlsListener::bind(&address, Arc::clone(&certificate), Protocol::Http1).await?;
+    tracing::info!(address = %listener.local_addr(), "webhooks listen");
+    ready.set(true);
+    tasks.spawn("certificate", follow(certificate, shutdown.clone()));
+    tasks.spawn("webhooks", webhook::all().serve(listener, shutdown.clone()));
+    Ok(())
+}
+
+async fn follow(certificate: Arc<Certificate>, shutdown: CancellationToken) -> Result<()> {
+    tokio::select! {
+        () = certificate.follow() => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
+}
+
+fn elect(
+    args: &Args,
+    client: &Client,
+    metrics: &Capm3Metrics,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Leadership {
+    let leading = metrics.leading.get_or_create(&Lease { name: LEASE }).clone();
+    if !args.lease.leader_elect {
+        leading.set(1);
+        return Leadership::always();
+    }
+    let identity = format!("{}_{}", hostname(), rand::random::<u64>());
+    let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, identity);
+    tasks.spawn("leader election", election.run(shutdown.clone()));
+    let (mut waiting, stop) = (leadership.clone(), shutdown.clone());
+    tasks.spawn("leader metric", async move {
+        tokio::select! {
+            () = waiting.acquired() => leading.set(1),
+            () = stop.cancelled() => return Ok(()),
+        };
+        stop.cancelled().await;
+        Ok(())
+    });
+    leadership
+}
+
+/// One watch per kind.
+fn watch_all(
+    args: &Args,
+    client: &Client,
+    wakes: &Wakes,
+    readiness: &Readiness,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Objects {
+    let (metal3_machines, metal3_machine_writer) = reflector::store();
+    let (metal3_clusters, metal3_cluster_writer) = reflector::store();
+    let (machines, machine_writer) = reflector::store();
+    let (clusters, cluster_writer) = reflector::store();
+    let objects = Objects {
+        metal3_machines,
+        metal3_clusters,
+        machines,
+        clusters,
+    };
+    let mut watching = Watching {
+        args,
+        client,
+        wakes,
+        objects: &objects,
+        readiness,
+        tasks,
+        shutdown,
+    };
+    watching.start("metal3machines", metal3_machine_writer);
+    watching.start("metal3clusters", metal3_cluster_writer);
+    watching.start("machines", machine_writer);
+    watching.start("clusters", cluster_writer);
+    objects
+}
+
+struct Watching<'a> {
+    args: &'a Args,
+    client: &'a Client,
+    wakes: &'a Wakes,
+    objects: &'a Objects,
+    readiness: &'a Readiness,
+    tasks: &'a mut TaskSet,
+    shutdown: &'a CancellationToken,
+}
+
+impl Watching<'_> {
+    fn start<K: Watched>(
+        &mut self,
+        name: &'static str,
+        writer: reflector::store::Writer<crate::objects::Guarded<K>>,
+    ) {
+        let watch = Watch {
+            client: self.client.clone(),
+            namespace: self.args.namespace.clone(),
+            writer,
+            objects: self.objects.clone(),
+            wakes: self.wakes.clone(),
+            synced: self.readiness.condition(name),
+        };
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(name, async move {
+            watch.run(shutdown).await;
+            Ok(())
+        });
+    }
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "capm3".into()
+    } else {
+        name.into()
+    }
+}

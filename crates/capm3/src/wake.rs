@@ -1,0 +1,157 @@
+//! Who is to be looked at because something else changed, and who waits for what.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metal3_kit::lease::Leadership;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::objects::Key;
+
+/// Machines woken by one host that became free. Those that wait longest come first; a host that none of them can use is
+/// found by the others when they ask again by themselves. Without the bound, a thousand waiting machines would ask a
+/// thousand times for each host of a rack that is unpacked.
+const PER_HOST: usize = 32;
+
+/// Wakes controllers; cheap to share.
+#[derive(Clone)]
+pub(crate) struct Wakes {
+    pub(crate) leadership: Leadership,
+    pub(crate) machines: UnboundedSender<Key>,
+    pub(crate) clusters: UnboundedSender<Key>,
+    pub(crate) waiting: Arc<Waiting>,
+}
+
+impl Wakes {
+    pub(crate) fn machine(&self, key: Key) {
+        self.send(&self.machines, key);
+    }
+
+    pub(crate) fn cluster(&self, key: Key) {
+        self.send(&self.clusters, key);
+    }
+
+    /// A host of the namespace became free.
+    pub(crate) fn host_freed(&self, namespace: &str) {
+        for key in self.waiting.pop_for_host(namespace) {
+            self.machine(key);
+        }
+    }
+
+    /// The host service answers again.
+    pub(crate) fn service_back(&self) {
+        for key in self.waiting.pop_for_service() {
+            self.machine(key);
+        }
+    }
+
+    /// A controller that does not lead looks at everything when it begins to.
+    fn send(&self, sender: &UnboundedSender<Key>, key: Key) {
+        if self.leadership.held() {
+            // The receiver ends with the process only.
+            let _ = sender.send(key);
+        }
+    }
+}
+
+/// Machines that wait for something that has no object of Kubernetes.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    lists: Mutex<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    for_host: VecDeque<Key>,
+    queued: HashSet<Key>,
+    for_service: HashSet<Key>,
+}
+
+impl Waiting {
+    /// The machine is about to claim. Called before the claim, so that a host that becomes free meanwhile wakes it.
+    pub(crate) fn for_host(&self, key: &Key) {
+        self.with(|lists| {
+            if lists.queued.insert(key.clone()) {
+                lists.for_host.push_back(key.clone());
+            }
+        });
+    }
+
+    /// The machine could not ask the host service.
+    pub(crate) fn for_service(&self, key: &Key) {
+        self.with(|lists| {
+            lists.for_service.insert(key.clone());
+        });
+    }
+
+    /// The machine waits for no host any more.
+    pub(crate) fn has_host(&self, key: &Key) {
+        // Its place in the queue is skipped when its turn comes.
+        self.with(|lists| {
+            lists.queued.remove(key);
+        });
+    }
+
+    fn pop_for_host(&self, namespace: &str) -> Vec<Key> {
+        self.with(|lists| {
+            let mut woken = Vec::new();
+            let mut rest = VecDeque::with_capacity(lists.for_host.len());
+            for key in lists.for_host.drain(..) {
+                if !lists.queued.contains(&key) {
+                    continue;
+                }
+                if key.namespace == namespace && woken.len() < PER_HOST {
+                    lists.queued.remove(&key);
+                    woken.push(key);
+                } else {
+                    rest.push_back(key);
+                }
+            }
+            lists.for_host = rest;
+            woken
+        })
+    }
+
+    fn pop_for_service(&self) -> HashSet<Key> {
+        self.with(|lists| std::mem::take(&mut lists.for_service))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Lists) -> T) -> T {
+        act(&mut self.lists.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_host_wakes_those_who_wait_longest_in_its_namespace() {
+        let waiting = Waiting::default();
+        waiting.for_host(&Key::new("other", "first"));
+        for n in 0..PER_HOST + 2 {
+            waiting.for_host(&Key::new("ns", &n.to_string()));
+        }
+        waiting.has_host(&Key::new("ns", "0"));
+        let woken = waiting.pop_for_host("ns");
+        assert_eq!(woken.len(), PER_HOST);
+        assert_eq!(woken.first(), Some(&Key::new("ns", "1")));
+        assert_eq!(
+            waiting.pop_for_host("ns"),
+            [Key::new("ns", &(PER_HOST + 1).to_string())]
+        );
+        assert_eq!(waiting.pop_for_host("ns"), []);
+        assert_eq!(waiting.pop_for_host("other"), [Key::new("other", "first")]);
+    }
+
+    #[test]
+    fn a_machine_that_left_the_queue_may_enter_it_again_once() {
+        let waiting = Waiting::default();
+        let key = Key::new("ns", "m");
+        waiting.for_host(&key);
+        waiting.has_host(&key);
+        waiting.for_host(&key);
+        assert_eq!(waiting.pop_for_host("ns"), [key]);
+        assert_eq!(waiting.pop_for_host("ns"), []);
+    }
+}

@@ -1,0 +1,334 @@
+//! One watch per kind fills a store and tells what changed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher as _};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource};
+use metal3_api::capi::{Cluster, Machine};
+use metal3_kit::probes::Condition;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::objects::{Guarded, Key, Objects, cluster_key, infra_key, metal3_machine_key};
+use crate::wake::Wakes;
+
+/// A kind that is watched.
+pub(crate) trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// The facts that decisions depend on, besides those we write ourselves.
+    fn mark(&self, hasher: &mut DefaultHasher);
+
+    /// Wakes those who depend on the object.
+    fn wake(&self, objects: &Objects, wakes: &Wakes);
+
+    /// Wakes those who waited for its end.
+    fn gone(&self, _objects: &Objects, _wakes: &Wakes) {}
+}
+
+/// Follows a kind until shutdown.
+pub(crate) struct Watch<K: Watched> {
+    pub(crate) client: Client,
+    /// Empty: all.
+    pub(crate) namespace: String,
+    pub(crate) writer: Writer<Guarded<K>>,
+    pub(crate) objects: Objects,
+    pub(crate) wakes: Wakes,
+    pub(crate) synced: Condition,
+}
+
+impl<K: Watched> Watch<K> {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let api: Api<Guarded<K>> = match self.namespace.as_str() {
+            "" => Api::all(self.client.clone()),
+            namespace => Api::namespaced(self.client.clone(), namespace),
+        };
+        let mut events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|object| object.meta_mut().managed_fields = None)
+            .boxed();
+        let mut seen = Seen::default();
+        loop {
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                () = shutdown.cancelled() => return,
+            };
+            match event {
+                Ok(Some(event)) => self.take(event, &mut seen),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it starts again");
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<Guarded<K>>, seen: &mut Seen<K>) {
+        self.writer.apply_watcher_event(&event);
+        match event {
+            watcher::Event::Init => seen.begin(),
+            watcher::Event::InitApply(object) => seen.list(object),
+            watcher::Event::InitDone => {
+                // The store shows a listing only when it is complete: nobody may be woken before. The first one wakes
+                // nobody, because controllers begin with everything.
+                let first = !std::mem::replace(&mut seen.complete, true);
+                for object in seen.end() {
+                    if !first || object.0.is_err() {
+                        self.changed(&object);
+                    }
+                }
+                self.synced.set(true);
+            }
+            watcher::Event::Apply(object) => {
+                if seen.apply(&object) {
+                    self.changed(&object);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                seen.marks.remove(&Key::of(&object));
+                if let Ok(object) = &object.0 {
+                    object.gone(&self.objects, &self.wakes);
+                    object.wake(&self.objects, &self.wakes);
+                }
+            }
+        }
+    }
+
+    fn changed(&self, object: &Guarded<K>) {
+        match &object.0 {
+            Ok(object) => object.wake(&self.objects, &self.wakes),
+            Err(error) => tracing::error!(
+                kind = %K::kind(&()), object = %Key::of(object), %error,
+                "object cannot be read; correct it by kubectl edit"
+            ),
+        }
+    }
+}
+
+/// What was known of each object, to tell changes that matter from our own writes.
+struct Seen<K: Watched> {
+    marks: HashMap<Key, u64>,
+    listing: HashMap<Key, u64>,
+    changed: Vec<Guarded<K>>,
+    /// A first listing was read.
+    complete: bool,
+}
+
+impl<K: Watched> Default for Seen<K> {
+    fn default() -> Self {
+        Self {
+            marks: HashMap::new(),
+            listing: HashMap::new(),
+            changed: Vec::new(),
+            complete: false,
+        }
+    }
+}
+
+impl<K: Watched> Seen<K> {
+    fn begin(&mut self) {
+        self.listing.clear();
+        self.changed.clear();
+    }
+
+    fn list(&mut self, object: Guarded<K>) {
+        let (key, mark) = (Key::of(&object), mark(&object));
+        if self.marks.get(&key) != Some(&mark) {
+            self.changed.push(object);
+        }
+        self.listing.insert(key, mark);
+    }
+
+    fn end(&mut self) -> Vec<Guarded<K>> {
+        self.marks = std::mem::take(&mut self.listing);
+        std::mem::take(&mut self.changed)
+    }
+
+    fn apply(&mut self, object: &Guarded<K>) -> bool {
+        let mark = mark(object);
+        self.marks.insert(Key::of(object), mark) != Some(mark)
+    }
+}
+
+fn mark<K: Watched>(object: &Guarded<K>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match object {
+        DeserializeGuard(Ok(object)) => object.mark(&mut hasher),
+        DeserializeGuard(Err(_)) => object.meta().resource_version.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn mark_metadata(metadata: &ObjectMeta, hasher: &mut DefaultHasher) {
+    (
+        &metadata.uid,
+        &metadata.generation,
+        &metadata.annotations,
+        &metadata.labels,
+        &metadata.finalizers,
+    )
+        .hash(hasher);
+    metadata.deletion_timestamp.is_some().hash(hasher);
+    for owner in metadata.owner_references.iter().flatten() {
+        (&owner.api_version, &owner.kind, &owner.name).hash(hasher);
+    }
+}
+
+impl Watched for metal3_api::infra::v1beta2::Metal3Machine {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        mark_metadata(&self.metadata, hasher);
+    }
+
+    fn wake(&self, _: &Objects, wakes: &Wakes) {
+        wakes.machine(Key::of(self));
+    }
+}
+
+impl Watched for metal3_api::infra::v1beta2::Metal3Cluster {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        mark_metadata(&self.metadata, hasher);
+    }
+
+    fn wake(&self, objects: &Objects, wakes: &Wakes) {
+        wakes.cluster(Key::of(self));
+        if let Some(cluster) = cluster_key(self) {
+            for machine in objects.machines_of(&cluster.namespace, &cluster.name) {
+                wakes.machine(machine);
+            }
+        }
+    }
+}
+
+impl Watched for Machine {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        let has_node = self
+            .status
+            .as_ref()
+            .is_some_and(|status| status.node_ref.is_some());
+        let spec = &self.spec;
+        (
+            &self.metadata.uid,
+            self.metadata.deletion_timestamp.is_some(),
+            has_node,
+        )
+            .hash(hasher);
+        (
+            &spec.cluster_name,
+            &spec.failure_domain,
+            &spec.bootstrap.data_secret_name,
+        )
+            .hash(hasher);
+        (spec.bootstrap.config_ref.is_some(), &spec.infrastructure_ref.name).hash(hasher);
+    }
+
+    fn wake(&self, _: &Objects, wakes: &Wakes) {
+        if let Some(key) = metal3_machine_key(self) {
+            wakes.machine(key);
+        }
+    }
+
+    /// A Metal3Cluster that is deleted waits for the last Machine.
+    fn gone(&self, objects: &Objects, wakes: &Wakes) {
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some(key) = objects.infra_key_of(namespace, &self.spec.cluster_name) {
+            wakes.cluster(key);
+        }
+    }
+}
+
+impl Watched for Cluster {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        let provisioned = self
+            .status
+            .as_ref()
+            .and_then(|status| status.initialization.as_ref())
+            .and_then(|initialization| initialization.infrastructure_provisioned);
+        let infra = self
+            .spec
+            .infrastructure_ref
+            .as_ref()
+            .map(|reference| &reference.name);
+        (
+            &self.metadata.uid,
+            self.metadata.deletion_timestamp.is_some(),
+            self.spec.paused,
+        )
+            .hash(hasher);
+        (infra, provisioned).hash(hasher);
+    }
+
+    fn wake(&self, objects: &Objects, wakes: &Wakes) {
+        if let Some(key) = infra_key(self) {
+            wakes.cluster(key);
+        }
+        let key = Key::of(self);
+        for machine in objects.machines_of(&key.namespace, &key.name) {
+            wakes.machine(machine);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metal3_api::infra::v1beta2::Metal3Machine;
+    use serde_json::json;
+
+    use super::*;
+
+    fn machine(generation: i64, ready: bool) -> Guarded<Metal3Machine> {
+        let object = json!({
+            "metadata": {"namespace": "ns", "name": "m", "generation": generation},
+            "spec": {},
+            "status": {"initialization": {"provisioned": ready}},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn our_own_status_writes_are_no_change() {
+        let mut seen = Seen::default();
+        assert!(seen.apply(&machine(1, false)));
+        assert!(!seen.apply(&machine(1, true)));
+        assert!(seen.apply(&machine(2, true)));
+    }
+
+    #[test]
+    fn a_new_listing_tells_only_what_changed_meanwhile() {
+        let mut seen = Seen::default();
+        seen.begin();
+        seen.list(machine(1, false));
+        assert_eq!(seen.end().len(), 1);
+        seen.begin();
+        seen.list(machine(1, true));
+        assert_eq!(seen.end().len(), 0);
+        seen.begin();
+        seen.list(machine(2, true));
+        assert_eq!(seen.end().len(), 1);
+        seen.begin();
+        assert_eq!(seen.end().len(), 0);
+        assert!(seen.apply(&machine(2, true)), "it was gone in between");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_does_not_stop_the_others() {
+        let broken = json!({"metadata": {"namespace": "ns", "name": "b", "resourceVersion": "1"}, "spec": {"image": 1}});
+        let broken: Guarded<Metal3Machine> = serde_json::from_value(broken).unwrap();
+        assert!(broken.0.is_err());
+        let mut seen = Seen::default();
+        assert!(seen.apply(&broken));
+        assert!(!seen.apply(&broken));
+    }
+}

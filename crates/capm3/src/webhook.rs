@@ -1,0 +1,149 @@
+//! Conversion and admission, under upstream's paths.
+
+use metal3_api::infra::conversion::convert;
+use metal3_api::infra::v1beta2::{
+    Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,
+};
+use metal3_capm3_core::admission;
+use metal3_kit::webhook::{Admission, Verdict, Webhooks};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// All webhooks of the provider.
+pub(crate) fn all() -> Webhooks {
+    Webhooks::default()
+        .conversion("/convert", |object, version| {
+            convert(object, version).map_err(|error| chain(&error))
+        })
+        .admission(&path("mutate", "metal3cluster"), default_cluster)
+        .admission(&path("validate", "metal3cluster"), |request| {
+            validate(request, |spec: &Metal3ClusterSpec, _| admission::cluster(spec))
+        })
+        .admission(&path("validate", "metal3clustertemplate"), |request| {
+            validate(request, |spec: &Metal3ClusterTemplateSpec, _| {
+                admission::cluster_template(spec)
+            })
+        })
+        .admission(&path("validate", "metal3machine"), |request| {
+            validate(request, |spec: &Metal3MachineSpec, namespace| {
+                admission::machine(spec, namespace)
+            })
+        })
+        .admission(&path("validate", "metal3machinetemplate"), |request| {
+            validate(request, |spec: &Metal3MachineTemplateSpec, namespace| {
+                admission::machine_template(spec, namespace)
+            })
+        })
+}
+
+fn path(verb: &str, kind: &str) -> String {
+    format!("/{verb}-infrastructure-cluster-x-k8s-io-v1beta2-{kind}")
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn validate<S: DeserializeOwned>(request: &Admission, rules: impl Fn(&S, &str) -> Vec<String>) -> Verdict {
+    let metadata = &request.object["metadata"];
+    let spec = &request.object["spec"];
+    let unchanged = request
+        .old_object
+        .as_ref()
+        .is_some_and(|old| old["spec"] == *spec);
+    // What was accepted before must stay deletable and labelable, even if today's rules refuse it.
+    if unchanged || !metadata["deletionTimestamp"].is_null() {
+        return Verdict::default();
+    }
+    let errors = match serde_json::from_value::<S>(spec.clone()) {
+        Ok(spec) => rules(&spec, metadata["namespace"].as_str().unwrap_or_default()),
+        Err(error) => vec![format!("spec cannot be read: {error}")],
+    };
+    Verdict {
+        errors,
+        ..Verdict::default()
+    }
+}
+
+fn default_cluster(request: &Admission) -> Verdict {
+    let spec = &request.object["spec"];
+    let mut patch = Vec::new();
+    if spec.is_object() && spec["cloudProviderEnabled"].is_null() {
+        patch.push(add("/spec/cloudProviderEnabled", &json!(false)));
+    }
+    let endpoint = &spec["controlPlaneEndpoint"];
+    if endpoint.is_object() && endpoint["port"].as_i64().unwrap_or_default() == 0 {
+        patch.push(add(
+            "/spec/controlPlaneEndpoint/port",
+            &json!(admission::DEFAULT_PORT),
+        ));
+    }
+    Verdict {
+        patch,
+        ..Verdict::default()
+    }
+}
+
+fn add(path: &str, value: &Value) -> Value {
+    json!({"op": "add", "path": path, "value": value})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(object: Value, old: Option<Value>) -> Admission {
+        Admission {
+            operation: if old.is_some() { "UPDATE" } else { "CREATE" }.into(),
+            object,
+            old_object: old,
+            dry_run: false,
+        }
+    }
+
+    fn machine(request: &Admission) -> Verdict {
+        validate(request, |spec: &Metal3MachineSpec, namespace| {
+            admission::machine(spec, namespace)
+        })
+    }
+
+    #[test]
+    fn a_cluster_gets_its_defaults_once() {
+        let object = json!({"spec": {"controlPlaneEndpoint": {"host": "a"}}});
+        let verdict = default_cluster(&request(object, None));
+        assert_eq!(
+            verdict.patch,
+            [
+                json!({"op": "add", "path": "/spec/cloudProviderEnabled", "value": false}),
+                json!({"op": "add", "path": "/spec/controlPlaneEndpoint/port", "value": 6443}),
+            ]
+        );
+        let complete =
+            json!({"spec": {"cloudProviderEnabled": true, "controlPlaneEndpoint": {"host": "a", "port": 1}}});
+        assert_eq!(default_cluster(&request(complete, None)), Verdict::default());
+    }
+
+    #[test]
+    fn what_was_accepted_before_can_still_be_deleted_and_labelled() {
+        let bad = json!({"metadata": {"namespace": "ns"}, "spec": {}});
+        assert!(!machine(&request(bad.clone(), None)).errors.is_empty());
+        assert_eq!(machine(&request(bad.clone(), Some(bad))), Verdict::default());
+        let deleting = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}});
+        let old = json!({"spec": {"providerID": "x"}});
+        assert_eq!(machine(&request(deleting, Some(old))), Verdict::default());
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_read_is_refused_with_a_reason() {
+        let object = json!({"metadata": {"namespace": "ns"}, "spec": {"image": 3}});
+        let errors = machine(&request(object, None)).errors;
+        assert!(errors[0].contains("spec cannot be read"), "{errors:?}");
+    }
+}

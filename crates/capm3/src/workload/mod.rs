@@ -1,0 +1,226 @@
+//! Workload clusters: which Nodes they have, and setting the provider ID of one.
+//!
+//! One watch of Nodes per cluster, begun when a machine first asks and ended when none does any more. Questions are
+//! answered from memory, so a cluster that does not answer never holds up the machines of another.
+
+mod kubeconfig;
+mod nodes;
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::{Node, Secret};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use metal3_api::names;
+use metal3_capm3_core::machine::NodeAnswer;
+use metal3_capm3_core::node::NodeQuery;
+use metal3_kit::backoff::Backoff;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::objects::Key;
+use crate::wake::Wakes;
+use nodes::Nodes;
+
+const USER_AGENT: &str = concat!("metal3-capm3/", env!("CARGO_PKG_VERSION"));
+/// How long the first question to a cluster may wait for the first listing.
+const PATIENCE: Duration = Duration::from_secs(2);
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// A cluster that comes up is met within this time.
+const LONGEST_DELAY: Duration = Duration::from_secs(15);
+/// How often the Secret of a cluster that answers is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_mins(1);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// A watch that nobody asked for this long is ended.
+const IDLE: Duration = Duration::from_mins(10);
+
+/// The workload clusters; cheap to share.
+#[derive(Clone)]
+pub(crate) struct Workloads {
+    management: Client,
+    wakes: Wakes,
+    clusters: Arc<Mutex<HashMap<Key, Workload>>>,
+}
+
+struct Workload {
+    nodes: Arc<Nodes>,
+    /// Ends the watch when the entry goes.
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Workloads {
+    pub(crate) fn new(management: Client, wakes: Wakes) -> Self {
+        Self {
+            management,
+            wakes,
+            clusters: Arc::default(),
+        }
+    }
+
+    /// Looks for the Node of a machine.
+    pub(crate) async fn nodes(&self, machine: &Key, query: &NodeQuery) -> NodeAnswer {
+        let nodes = self.of(query);
+        nodes.find(machine, query, PATIENCE).await
+    }
+
+    /// Sets provider ID and host label of a Node; the error, if it failed.
+    pub(crate) async fn link(&self, node: &str, query: &NodeQuery) -> Option<String> {
+        let Some(client) = self.of(query).client() else {
+            return Some("the workload cluster has not answered yet".into());
+        };
+        let mut patch = json!({"spec": {"providerID": query.provider_id}});
+        if !query.host_uid.is_empty() {
+            patch["metadata"]["labels"] = json!({names::LABEL_NODE_UUID: query.host_uid});
+        }
+        let api: Api<Node> = Api::all(client);
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match tokio::time::timeout(CALL_DEADLINE, api.patch(node, &params, &patch)).await {
+            Ok(Ok(_)) => {
+                tracing::info!(cluster = %cluster(query), node, provider_id = query.provider_id, "node linked");
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(no_answer()),
+        }
+    }
+
+    /// Ends watches that nobody needs any more, until shutdown.
+    pub(crate) async fn sweep(self, shutdown: CancellationToken) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP_INTERVAL) => {}
+                () = shutdown.cancelled() => break,
+            }
+            self.lock().retain(|_, workload| workload.nodes.idle() < IDLE);
+        }
+        self.lock().clear();
+        Ok(())
+    }
+
+    fn of(&self, query: &NodeQuery) -> Arc<Nodes> {
+        let key = cluster(query);
+        let mut clusters = self.lock();
+        if let Some(workload) = clusters.get(&key) {
+            return Arc::clone(&workload.nodes);
+        }
+        let nodes = Arc::new(Nodes::new());
+        let watch = Follower {
+            cluster: key.clone(),
+            management: self.management.clone(),
+            wakes: self.wakes.clone(),
+            nodes: Arc::clone(&nodes),
+        };
+        let workload = Workload {
+            nodes: Arc::clone(&nodes),
+            _task: AbortOnDropHandle::new(tokio::spawn(watch.run())),
+        };
+        clusters.insert(key, workload);
+        nodes
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Workload>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cluster(query: &NodeQuery) -> Key {
+    Key::new(&query.namespace, &query.cluster)
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", CALL_DEADLINE.as_secs())
+}
+
+/// Follows the Nodes of one cluster for ever.
+struct Follower {
+    cluster: Key,
+    management: Client,
+    wakes: Wakes,
+    nodes: Arc<Nodes>,
+}
+
+impl Follower {
+    async fn run(self) {
+        let backoff = Backoff::default();
+        loop {
+            let error = match self.connect().await {
+                Ok((secret, client)) => self.follow(&secret, client, &backoff).await,
+                Err(error) => error,
+            };
+            let delay = backoff.next((), rand::random()).min(LONGEST_DELAY);
+            tracing::info!(cluster = %self.cluster, %error, ?delay, "workload cluster does not answer");
+            self.nodes.failing(error);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Reads the Secret anew: it may have changed, which is why the cluster failed.
+    async fn connect(&self) -> Result<(Secret, Client), String> {
+        let connect = async {
+            let secret = kubeconfig::read(&self.management, &self.cluster).await?;
+            let client = kubeconfig::client(&self.cluster, &secret, USER_AGENT).await?;
+            Ok((secret, client))
+        };
+        match tokio::time::timeout(CALL_DEADLINE, connect).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(problem)) => {
+                let problem: kubeconfig::Problem = problem;
+                Err(problem.to_string())
+            }
+            Err(_) => Err(format!("the management cluster: {}", no_answer())),
+        }
+    }
+
+    /// Follows until the cluster fails or its Secret changed; why.
+    async fn follow(&self, secret: &Secret, client: Client, backoff: &Backoff<()>) -> String {
+        self.nodes.connected(client.clone());
+        let mut events = pin!(watcher(Api::<Node>::all(client), watcher::Config::default()));
+        let mut complete = false;
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.reset();
+        loop {
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                // Until the first listing is complete, silence means that nobody is there. Later the watcher notices.
+                () = tokio::time::sleep(CALL_DEADLINE), if !complete => return no_answer(),
+                _ = looks.tick() => {
+                    if self.secret_changed(secret).await {
+                        return "its kubeconfig changed".into();
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(event)) => {
+                    if matches!(event, watcher::Event::InitDone) {
+                        complete = true;
+                        backoff.forget(&());
+                        tracing::info!(cluster = %self.cluster, "nodes of the workload cluster are followed");
+                    }
+                    for machine in self.nodes.take(event) {
+                        self.wakes.machine(machine);
+                    }
+                }
+                Ok(None) => return "the watch of Nodes ended".into(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    /// A new kubeconfig may lead elsewhere while the old connection still works.
+    async fn secret_changed(&self, known: &Secret) -> bool {
+        let read = kubeconfig::read(&self.management, &self.cluster);
+        match tokio::time::timeout(CALL_DEADLINE, read).await {
+            Ok(Ok(secret)) => secret.resource_version() != known.resource_version(),
+            // Not knowing is no reason to leave a cluster that answers.
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+}

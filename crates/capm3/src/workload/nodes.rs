@@ -1,0 +1,248 @@
+//! The Nodes of one workload cluster in memory, and the machines that wait for one of them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt as _};
+use metal3_api::names;
+use metal3_capm3_core::machine::NodeAnswer;
+use metal3_capm3_core::node::{NodeFacts, NodeMatches, NodeQuery, search};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::objects::Key;
+
+const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// How well the cluster is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing was heard yet.
+    Connecting,
+    /// All Nodes are known.
+    Synced,
+    /// It does not answer; why.
+    Failing(String),
+}
+
+struct State {
+    nodes: HashMap<String, NodeFacts>,
+    listing: HashMap<String, NodeFacts>,
+    waiting: HashMap<Key, NodeQuery>,
+    client: Option<Client>,
+    asked: Instant,
+}
+
+/// What is known about a cluster.
+pub(super) struct Nodes {
+    state: Mutex<State>,
+    health: watch::Sender<Health>,
+}
+
+impl Nodes {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                nodes: HashMap::new(),
+                listing: HashMap::new(),
+                waiting: HashMap::new(),
+                client: None,
+                asked: Instant::now(),
+            }),
+            health: watch::Sender::new(Health::Connecting),
+        }
+    }
+
+    /// The Nodes that match; the machine is woken when a matching one appears or changes. A cluster that was just met
+    /// gets `patience` to answer, one that fails gets none.
+    pub(super) async fn find(&self, machine: &Key, query: &NodeQuery, patience: Duration) -> NodeAnswer {
+        self.with(|state| {
+            state.asked = Instant::now();
+            state.waiting.insert(machine.clone(), query.clone());
+        });
+        let mut health = self.health.subscribe();
+        let settled = health.wait_for(|health| *health != Health::Connecting);
+        let health = match tokio::time::timeout(patience, settled).await {
+            Ok(Ok(health)) => health.clone(),
+            Ok(Err(_)) | Err(_) => Health::Connecting,
+        };
+        match health {
+            Health::Synced => {
+                NodeAnswer::Found(self.with(|state| search(state.nodes.values().cloned(), query)))
+            }
+            Health::Connecting => NodeAnswer::Unreachable("it has not answered yet".into()),
+            Health::Failing(error) => NodeAnswer::Unreachable(error),
+        }
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.with(|state| state.client.clone())
+    }
+
+    pub(super) fn connected(&self, client: Client) {
+        self.with(|state| state.client = Some(client));
+    }
+
+    pub(super) fn failing(&self, error: String) {
+        self.health.send_replace(Health::Failing(error));
+    }
+
+    /// Nobody asked for this long.
+    pub(super) fn idle(&self) -> Duration {
+        self.with(|state| state.asked.elapsed())
+    }
+
+    /// One event of the watch; the machines to wake.
+    pub(super) fn take(&self, event: watcher::Event<Node>) -> Vec<Key> {
+        let complete = matches!(event, watcher::Event::InitDone);
+        let woken = self.with(|state| match event {
+            watcher::Event::Init => {
+                state.listing.clear();
+                Vec::new()
+            }
+            watcher::Event::InitApply(node) => {
+                state.listing.insert(node.name_any(), facts(&node));
+                Vec::new()
+            }
+            watcher::Event::InitDone => {
+                state.nodes = std::mem::take(&mut state.listing);
+                // Some may have waited for the cluster itself to answer.
+                state.waiting.drain().map(|(machine, _)| machine).collect()
+            }
+            watcher::Event::Apply(node) => {
+                let facts = facts(&node);
+                // Nodes report their health all the time; that wakes nobody.
+                if state.nodes.get(&facts.name) == Some(&facts) {
+                    return Vec::new();
+                }
+                state.nodes.insert(facts.name.clone(), facts.clone());
+                pop_waiting(state, &facts)
+            }
+            watcher::Event::Delete(node) => match state.nodes.remove(&node.name_any()) {
+                Some(facts) => pop_waiting(state, &facts),
+                None => Vec::new(),
+            },
+        });
+        if complete {
+            self.health.send_replace(Health::Synced);
+        }
+        woken
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The machines for which a Node matters; they ask again, and so enter the list again if they must.
+fn pop_waiting(state: &mut State, node: &NodeFacts) -> Vec<Key> {
+    let concerned: Vec<Key> = state
+        .waiting
+        .iter()
+        .filter(|(_, query)| search([node.clone()], query) != NodeMatches::default())
+        .map(|(machine, _)| machine.clone())
+        .collect();
+    for machine in &concerned {
+        state.waiting.remove(machine);
+    }
+    concerned
+}
+
+fn facts(node: &Node) -> NodeFacts {
+    let label = |key: &str| node.labels().get(key).cloned().unwrap_or_default();
+    NodeFacts {
+        name: node.name_any(),
+        provider_id: node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.provider_id.clone())
+            .unwrap_or_default(),
+        host_uid: label(names::LABEL_NODE_UUID),
+        hostname: label(HOSTNAME_LABEL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, provider_id: &str, host_uid: &str, ready: bool) -> Node {
+        let object = json!({
+            "metadata": {"name": name, "labels": {names::LABEL_NODE_UUID: host_uid, HOSTNAME_LABEL: name}},
+            "spec": {"providerID": provider_id},
+            "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn query(machine: &str) -> NodeQuery {
+        NodeQuery {
+            namespace: "ns".into(),
+            cluster: "c".into(),
+            provider_id: format!("metal3://ns/h/{machine}"),
+            host_uid: format!("uid-{machine}"),
+            hostnames: vec![],
+        }
+    }
+
+    fn listed(nodes: &Nodes, all: Vec<Node>) -> Vec<Key> {
+        nodes.take(watcher::Event::Init);
+        for node in all {
+            nodes.take(watcher::Event::InitApply(node));
+        }
+        nodes.take(watcher::Event::InitDone)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_does_not_answer_is_waited_for_only_once() {
+        let (nodes, machine, patience) = (Nodes::new(), Key::new("ns", "m"), Duration::from_secs(2));
+        let start = Instant::now();
+        let answer = nodes.find(&machine, &query("m"), patience).await;
+        assert!(matches!(answer, NodeAnswer::Unreachable(_)));
+        assert_eq!(start.elapsed(), patience);
+        nodes.failing("refused".into());
+        assert_eq!(
+            nodes.find(&machine, &query("m"), patience).await,
+            NodeAnswer::Unreachable("refused".into())
+        );
+        assert_eq!(start.elapsed(), patience);
+        let woken = listed(&nodes, vec![]);
+        assert_eq!(woken, [Key::new("ns", "m")], "it waited for the cluster");
+        let found = nodes.find(&machine, &query("m"), patience).await;
+        assert_eq!(found, NodeAnswer::Found(NodeMatches::default()));
+    }
+
+    #[tokio::test]
+    async fn a_node_wakes_only_the_machine_it_belongs_to() {
+        let nodes = Nodes::new();
+        listed(&nodes, vec![node("other", "", "uid-x", true)]);
+        for machine in ["m", "n"] {
+            nodes
+                .find(&Key::new("ns", machine), &query(machine), Duration::ZERO)
+                .await;
+        }
+        let apply = |node| nodes.take(watcher::Event::Apply(node));
+        assert_eq!(apply(node("a", "", "uid-m", false)), [Key::new("ns", "m")]);
+        assert_eq!(
+            apply(node("a", "", "uid-m", true)),
+            [],
+            "its health is nobody's business"
+        );
+        let answer = nodes
+            .find(&Key::new("ns", "m"), &query("m"), Duration::ZERO)
+            .await;
+        let NodeAnswer::Found(found) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(found.by_uid.len(), 1);
+        assert_eq!(
+            nodes.take(watcher::Event::Delete(node("a", "", "uid-m", true))),
+            [Key::new("ns", "m")]
+        );
+    }
+}
