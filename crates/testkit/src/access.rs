@@ -102,6 +102,16 @@ impl Account {
         client(&self.config)
     }
 
+    /// A kubeconfig that goes through a [`crate::gate::Gate`].
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn kubeconfig_by(&self, url: &str) -> Result<PathBuf> {
+        let path = scratch::dir(&self.name)?.join("kubeconfig");
+        write_kubeconfig(&path, url, Path::new(""), &json!({"token": self.token}))?;
+        Ok(path)
+    }
+
     /// Its user name, as in audit logs.
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)

@@ -1,6 +1,7 @@
 //! A real etcd and kube-apiserver.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -164,6 +165,14 @@ impl ControlPlane {
         &self.url
     }
 
+    /// The address of the API server.
+    ///
+    /// # Errors
+    /// Never for a started control plane.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("https://").parse()?)
+    }
+
     /// The CA of the API server.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.join("ca.crt")
@@ -232,10 +241,14 @@ pub(crate) async fn load(path: &Path) -> Result<Config> {
 
 /// Writes a kubeconfig with one user.
 pub(crate) fn write_kubeconfig(path: &Path, url: &str, ca: &Path, user: &serde_json::Value) -> Result<()> {
+    let mut cluster = json!({"server": url});
+    if url.starts_with("https:") {
+        cluster["certificate-authority"] = json!(ca);
+    }
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": ca}}],
+        "clusters": [{"name": "test", "cluster": cluster}],
         "users": [{"name": "test", "user": user}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         "current-context": "test",
@@ -288,7 +301,10 @@ fn apiserver_flags(dir: &Path, etcd: &str, port: u16) -> Vec<String> {
         ("service-cluster-ip-range", "10.96.0.0/16".into()),
         ("authorization-mode", "RBAC".into()),
         // Off by default, but on in OpenShift: owner references that block deletion need a permission of their own.
-        ("enable-admission-plugins", "OwnerReferencesPermissionEnforcement".into()),
+        (
+            "enable-admission-plugins",
+            "OwnerReferencesPermissionEnforcement".into(),
+        ),
         ("audit-policy-file", file("audit-policy.yaml")),
         ("audit-log-path", file("audit.log")),
     ]
