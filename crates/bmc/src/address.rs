@@ -66,11 +66,14 @@ impl FromStr for Bmc {
         if address.is_empty() {
             return Err(AddressError::Empty);
         }
-        let (scheme, rest) = split(address)?;
         let malformed = |cause| AddressError::Malformed {
             address: address.to_owned(),
             cause,
         };
+        if address.chars().any(char::is_control) {
+            return Err(malformed("it contains a control character"));
+        }
+        let (scheme, rest) = split(address)?;
         let (name, transport) = match scheme.split_once('+') {
             Some((name, "http")) => (name, "http"),
             Some((name, "https")) => (name, "https"),
@@ -83,12 +86,8 @@ impl FromStr for Bmc {
                 scheme: scheme.clone(),
                 address: address.to_owned(),
             })?;
-        let (rest, query) = rest
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .split_once('?')
-            .unwrap_or((rest, ""));
+        let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -185,139 +184,4 @@ fn privilege_level(query: &str) -> Option<String> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == "privilegelevel").then(|| value.to_owned())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::Info;
-
-    fn scheme(address: &str) -> Result<String, AddressError> {
-        address.parse::<Bmc>().map(|bmc| bmc.scheme)
-    }
-
-    #[test]
-    fn addresses_parse_as_upstream_parses_them() {
-        for (address, expected) in [
-            ("192.168.1.1", "ipmi"),
-            ("192.168.1.1:623", "ipmi"),
-            ("host", "ipmi"),
-            ("host/path", "ipmi"),
-            ("ipmi:host:6230", "ipmi"),
-            ("[fe80::1]:623", "ipmi"),
-            ("/host", "ipmi"),
-            ("redfish://host:99999", "redfish"),
-            ("IPMI://h", "ipmi"),
-            ("RedFish+HTTP://h/x", "redfish+http"),
-            ("redfish:host/redfish/v1/Systems/1", "redfish"),
-            ("redfish+https:host:8000/x", "redfish+https"),
-        ] {
-            assert_eq!(scheme(address).as_deref(), Ok(expected), "{address}");
-        }
-    }
-
-    #[test]
-    fn what_upstream_refuses_is_refused() {
-        for address in [
-            "host:623",
-            "host.example.com:623",
-            "fe80::1",
-            "//host",
-            "ilo4://h",
-            "ipmi+http://h",
-        ] {
-            assert!(
-                matches!(scheme(address), Err(AddressError::UnknownScheme { .. })),
-                "{address}"
-            );
-        }
-        for address in [
-            "my_host",
-            "ipmi://-bad",
-            "redfish://h.example.com./x",
-            "ipmi://[fe80::1%25eth0]",
-        ] {
-            assert!(
-                matches!(scheme(address), Err(AddressError::Host { .. })),
-                "{address}"
-            );
-        }
-        for address in ["[fe80::1]", "redfish://host:abc"] {
-            assert!(
-                matches!(scheme(address), Err(AddressError::Malformed { .. })),
-                "{address}"
-            );
-        }
-        assert_eq!(scheme(""), Err(AddressError::Empty));
-    }
-
-    fn info(address: &str) -> Vec<(&'static str, Info)> {
-        address.parse::<Bmc>().unwrap().driver_info(false)
-    }
-
-    fn text(info: &[(&'static str, Info)], key: &str) -> Option<String> {
-        info.iter()
-            .find(|(name, _)| *name == key)
-            .map(|(_, value)| match value {
-                Info::Text(text) => text.clone(),
-                Info::Flag(flag) => flag.to_string(),
-            })
-    }
-
-    #[test]
-    fn a_system_id_is_sent_only_when_it_says_something() {
-        for address in [
-            "redfish://host",
-            "redfish://host/",
-            "redfish://host//",
-            "redfish://host/redfish/v1/",
-        ] {
-            assert_eq!(text(&info(address), "redfish_system_id"), None, "{address}");
-        }
-        let kept = info("redfish://host/redfish/v1/Systems/1/");
-        assert_eq!(
-            text(&kept, "redfish_system_id").as_deref(),
-            Some("/redfish/v1/Systems/1/")
-        );
-        assert_eq!(
-            text(&info("redfish-uefihttp://host"), "redfish_system_id").as_deref(),
-            Some("")
-        );
-    }
-
-    #[test]
-    fn driver_info_follows_the_address() {
-        let redfish = info("redfish+http://u:p@[fe80::1]:8000/x?y=z");
-        assert_eq!(
-            text(&redfish, "redfish_address").as_deref(),
-            Some("http://[fe80::1]:8000")
-        );
-        assert_eq!(text(&redfish, "redfish_system_id").as_deref(), Some("/x"));
-        let ipmi = info("ipmi://h?privilegelevel=OPERATOR&privilegelevel=USER");
-        assert_eq!(text(&ipmi, "ipmi_priv_level").as_deref(), Some("OPERATOR"));
-        assert_eq!(text(&ipmi, "ipmi_port").as_deref(), Some("623"));
-        assert_eq!(
-            text(&info("ipmi://h?privilegelevel="), "ipmi_priv_level").as_deref(),
-            Some("")
-        );
-        let unverified = "ipmi://[fe80::1]:6230".parse::<Bmc>().unwrap().driver_info(true);
-        assert_eq!(text(&unverified, "ipmi_address").as_deref(), Some("fe80::1"));
-        assert_eq!(text(&unverified, "ipmi_verify_ca").as_deref(), Some("false"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,80}") {
-            let _ = text.parse::<Bmc>().map(|bmc| bmc.driver_info(true));
-        }
-
-        #[test]
-        fn every_well_formed_redfish_address_survives(host in "[a-z]{1,20}", port in 1u16.., path in "(/[a-zA-Z0-9]{1,8}){1,4}") {
-            let bmc: Bmc = format!("redfish://{host}:{port}{path}").parse().unwrap();
-            prop_assert_eq!(text(&bmc.driver_info(false), "redfish_address"), Some(format!("https://{host}:{port}")));
-            prop_assert_eq!(bmc.path, path);
-        }
-    }
 }
