@@ -5,12 +5,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use metal3_api::conditions::{self, New, Status};
 use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
 use metal3_api::metal3::state::OperationalStatus;
-use metal3_provisioner::Hardware;
+use metal3_provisioner::{Hardware, WaitReason};
 
-use crate::Next;
+use crate::{Next, Requeue};
 
 /// Says what the host waits for: reason, since when (its transition time), until when, and what to do about it.
 pub(crate) const WAITING: &str = "Waiting";
+
+/// Says how far a deletion is; its transition time is when the stage named by the reason began.
+pub(crate) const DELETING: &str = "Deleting";
+
+const POWER_FAILURE: &str = "PowerFailure";
 
 type Row = (bool, &'static str);
 
@@ -95,8 +100,8 @@ pub(crate) fn refresh(
         | OperationalStatus::Discovered
         | OperationalStatus::Delayed => {}
     }
-    if hardware.is_some_and(|hardware| hardware.power_fault) && table.manageable.0 {
-        table.manageable = (false, "PowerFailure");
+    if table.manageable.0 && power_fault(status, hardware) {
+        table.manageable = (false, POWER_FAILURE);
     }
     let message = |holds: bool| {
         if holds {
@@ -124,6 +129,24 @@ pub(crate) fn refresh(
     health(status, hardware, generation, now);
 }
 
+/// A pass that ends before the power is looked at knows nothing new.
+fn power_fault(status: &BareMetalHostStatus, hardware: Option<&Hardware>) -> bool {
+    let steady = matches!(
+        status.provisioning.state,
+        ProvisioningState::Available
+            | ProvisioningState::Ready
+            | ProvisioningState::Provisioned
+            | ProvisioningState::ExternallyProvisioned
+    );
+    let known = || {
+        steady
+            && status.operational_status != OperationalStatus::Detached
+            && conditions::find(&status.conditions, "Manageable")
+                .is_some_and(|old| old.reason == POWER_FAILURE)
+    };
+    hardware.map_or_else(known, |hardware| hardware.power_fault)
+}
+
 fn health(
     status: &mut BareMetalHostStatus,
     hardware: Option<&Hardware>,
@@ -147,6 +170,28 @@ fn health(
     conditions::set(&mut status.conditions, new, generation, now);
 }
 
+/// Sets `Deleting`, the clock of the bound of each stage.
+pub(crate) fn deleting(status: &mut BareMetalHostStatus, generation: Option<i64>, now: Timestamp) {
+    let (_, reason) = table(status).progressing;
+    let since = conditions::find(&status.conditions, DELETING)
+        .filter(|old| old.reason == reason)
+        .map_or_else(|| conditions::time(now), |old| old.last_transition_time.clone());
+    conditions::remove(&mut status.conditions, DELETING);
+    let new = New {
+        type_: DELETING,
+        status: Status::True,
+        reason,
+        message: String::new(),
+    };
+    conditions::set(&mut status.conditions, new, generation, since.0);
+}
+
+/// Whether the last pass ended with this wait: what is told once was told then.
+pub(crate) fn waits_for(status: &BareMetalHostStatus, reason: WaitReason) -> bool {
+    conditions::find(&status.conditions, WAITING)
+        .is_some_and(|old| old.status == "True" && old.reason == reason.code())
+}
+
 /// Sets `Waiting`. Its transition time is when this wait began, so it moves with the reason too.
 pub(crate) fn waiting(
     status: &mut BareMetalHostStatus,
@@ -168,13 +213,9 @@ pub(crate) fn waiting(
         }
         return;
     };
-    let same = |old: &Condition| {
-        old.status == "True"
-            && old.reason == reason.code()
-            // A new failure is a new wait, and so is the same failure after the user changed something.
-            && (reason != metal3_provisioner::WaitReason::RetryBackoff
-                || (old.message.contains(&next.detail) && old.observed_generation == generation))
-    };
+    // Each failure begins a wait of its own, also one that reads like the last.
+    let failed = matches!(next.requeue, Requeue::Backoff { .. });
+    let same = |old: &Condition| !failed && old.status == "True" && old.reason == reason.code();
     let since = old
         .filter(|old| same(old))
         .map_or_else(|| conditions::time(now), |old| old.last_transition_time);

@@ -2,17 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use metal3_api::conditions;
-use metal3_api::metal3::host::BareMetalHostStatus;
+use metal3_api::metal3::host::{BareMetalHostStatus, ErrorType};
 use metal3_provisioner::WaitReason;
 
 use crate::conditions::WAITING;
-use crate::{BmcSecret, HostView};
+use crate::{BmcSecret, HostView, registration};
 
 /// Failures beyond this many make the wait no longer.
 const MAX_ATTEMPT: u32 = 9;
-
-/// Failures after which a deletion no longer waits for the backend.
-pub(crate) const DELETION_GIVES_UP_AFTER: i64 = 3;
 
 /// Upstream's back-off: 2ⁿ minutes for the n-th failure, n at most 9; the shell waits between half of it and all of it.
 pub fn backoff_minutes(attempt: u32) -> i64 {
@@ -26,10 +23,12 @@ pub(crate) fn held_back(
     status: &BareMetalHostStatus,
     now: Timestamp,
 ) -> Option<SignedDuration> {
-    status.error_type?;
+    let error = status.error_type?;
     let waiting = conditions::find(&status.conditions, WAITING)
         .filter(|condition| condition.reason == WaitReason::RetryBackoff.code())?;
-    if waiting.observed_generation != view.host.metadata.generation || secret_changed(view, status) {
+    // New credentials are tried, and then recorded, by the registration only.
+    let tried = error != ErrorType::Detach && registration::needed(&status.provisioning.state);
+    if waiting.observed_generation != view.host.metadata.generation || tried && secret_changed(view, status) {
         return None;
     }
     let attempt = u32::try_from(status.error_count).unwrap_or(u32::MAX);

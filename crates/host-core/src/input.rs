@@ -1,7 +1,7 @@
 //! What a decision is made from.
 
 use metal3_api::metal3::hardware_data::HardwareData;
-use metal3_api::metal3::host::{AutomatedCleaningMode, BareMetalHost, BareMetalHostStatus};
+use metal3_api::metal3::host::{AutomatedCleaningMode, BareMetalHost, BareMetalHostStatus, InspectionMode};
 use metal3_api::names;
 use metal3_provisioner::{
     AdoptArgs, Capacity, CleaningMode, DeprovisionArgs, DetachArgs, Hardware, InspectArgs, Inspection,
@@ -105,12 +105,8 @@ impl HostView<'_> {
     }
 
     pub(crate) fn inspection_disabled(&self) -> bool {
-        use metal3_api::metal3::host::InspectionMode;
-        match self.host.spec.inspection_mode {
-            Some(InspectionMode::Disabled) => true,
-            Some(InspectionMode::Agent | InspectionMode::Fast) => false,
-            None => self.annotation(names::ANNOTATION_INSPECT) == Some("disabled"),
-        }
+        self.host.spec.inspection_mode == Some(InspectionMode::Disabled)
+            || self.annotation(names::ANNOTATION_INSPECT) == Some("disabled")
     }
 }
 
@@ -168,6 +164,8 @@ pub enum Answer {
     Hardware(Hardware),
     /// To [`Ask::SetPower`].
     SetPower(Outcome),
+    /// To any but [`Ask::Capacity`] and [`Ask::Register`]: the backend does not know the node.
+    NodeUnknown,
 }
 
 /// The answers of this pass, one of each kind at most.
@@ -184,6 +182,7 @@ pub struct Observed {
     pub(crate) detach: Option<Outcome>,
     pub(crate) hardware: Option<Hardware>,
     pub(crate) power: Option<Outcome>,
+    pub(crate) node_unknown: bool,
 }
 
 impl Observed {
@@ -202,6 +201,7 @@ impl Observed {
             Answer::Detach(answer) => self.detach = Some(answer),
             Answer::Hardware(answer) => self.hardware = Some(answer),
             Answer::SetPower(answer) => self.power = Some(answer),
+            Answer::NodeUnknown => self.node_unknown = true,
         }
     }
 }

@@ -8,11 +8,14 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod conditions;
+mod deletion;
 mod failure;
+mod hardware;
 mod input;
 mod pass;
 mod power;
 mod registration;
+mod restore;
 mod state;
 mod step;
 pub mod transitions;
@@ -20,5 +23,5 @@ mod verdict;
 
 pub use failure::backoff_minutes;
 pub use input::{Answer, Ask, BmcSecret, HostView, Observed, Settings};
-pub use step::step;
+pub use step::{step, unavailable};
 pub use verdict::{Event, EventKind, Finish, Next, Requeue, Step, Verdict, Write};

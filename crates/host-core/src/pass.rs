@@ -74,6 +74,22 @@ impl<'a> Pass<'a> {
         self.status.error_message.clear();
     }
 
+    /// Nothing is left to do: earlier failures are over, whatever they were, and must not keep the host from being used.
+    pub(crate) fn settle(&mut self) {
+        if self.status.error_type.is_some() {
+            self.clear_error();
+        }
+        self.status.error_count = 0;
+    }
+
+    /// Neither delayed nor detached any more.
+    pub(crate) const fn resume(&mut self) {
+        self.status.operational_status = match self.status.error_type {
+            Some(_) => OperationalStatus::Error,
+            None => OperationalStatus::Ok,
+        };
+    }
+
     /// Goes on only if the backend is done; otherwise the pass ends with its wait or failure.
     pub(crate) fn through(&mut self, outcome: Outcome, error: ErrorType) -> Flow {
         for notice in outcome.notices {
@@ -82,9 +98,7 @@ impl<'a> Pass<'a> {
         match outcome.progress {
             Progress::Done => Ok(()),
             Progress::Working { reason, poll } => {
-                if self.status.error_type == Some(error)
-                    || self.status.operational_status == OperationalStatus::Delayed
-                {
+                if self.status.error_type == Some(error) {
                     self.clear_error();
                 }
                 Err(self.end(Next::wait(reason, poll)))
@@ -93,19 +107,24 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Records a failure of the host.
+    /// Records a failure of the host, which is tried again after its back-off.
     pub(crate) fn fail(&mut self, error: ErrorType, message: String) -> Step {
-        self.status.operational_status = OperationalStatus::Error;
-        self.status.error_type = Some(error);
-        self.status.error_count = self.status.error_count.saturating_add(1);
-        self.event(EventKind::Warning, error.event_reason(), message.clone());
-        self.status.error_message = message;
+        self.record_failure(error, message);
         let attempt = u32::try_from(self.status.error_count).unwrap_or(u32::MAX);
         let detail = format!("failure {attempt}: {}", self.status.error_message);
         self.end(Next::backoff(attempt, detail))
     }
 
-    /// Moves to another state; the transition is recorded before anything is done about it.
+    pub(crate) fn record_failure(&mut self, error: ErrorType, message: String) {
+        self.status.operational_status = OperationalStatus::Error;
+        self.status.error_type = Some(error);
+        self.status.error_count = self.status.error_count.saturating_add(1);
+        self.event(EventKind::Warning, error.event_reason(), message.clone());
+        self.status.error_message = message;
+    }
+
+    /// Moves to another state, if the backend has room for what is done there; the transition is recorded before
+    /// anything is done about it.
     pub(crate) fn go(&mut self, state: ProvisioningState) -> Step {
         use ProvisioningState as S;
         let busy = match state {
@@ -126,23 +145,23 @@ impl<'a> Pass<'a> {
         if busy && let Err(step) = self.capacity() {
             return step;
         }
+        self.enter(state);
+        self.end(Next::now())
+    }
+
+    pub(crate) fn enter(&mut self, state: ProvisioningState) {
+        use ProvisioningState as S;
         self.record_times(&state);
         if matches!(state, S::Registering | S::Inspecting | S::Provisioning) {
             self.status.provisioning.boot_mode = Some(self.view.host.spec.boot_mode.unwrap_or_default());
         }
         self.status.provisioning.state = state;
-        self.end(Next::now())
     }
 
     /// Goes on only if the backend has room for another long operation.
     pub(crate) fn capacity(&mut self) -> Flow {
         match self.need(self.seen.capacity.as_ref(), || Ask::Capacity)? {
-            Capacity::Free => {
-                if self.status.operational_status == OperationalStatus::Delayed {
-                    self.clear_error();
-                }
-                Ok(())
-            }
+            Capacity::Free => Ok(()),
             Capacity::Full { busy, limit } => {
                 self.status.operational_status = OperationalStatus::Delayed;
                 let next = Next::wait(WaitReason::NoCapacity, SignedDuration::from_mins(1));
@@ -199,6 +218,10 @@ impl<'a> Pass<'a> {
 
     /// Ends the pass.
     pub(crate) fn end(&mut self, next: Next) -> Step {
+        Step::Finish(Box::new(self.verdict(next)))
+    }
+
+    pub(crate) fn verdict(&mut self, next: Next) -> Verdict {
         let generation = self.view.host.metadata.generation;
         conditions::refresh(
             &mut self.status,
@@ -207,20 +230,23 @@ impl<'a> Pass<'a> {
             self.now,
         );
         conditions::waiting(&mut self.status, &next, generation, self.now);
+        if self.view.deleting() {
+            conditions::deleting(&mut self.status, generation, self.now);
+        }
         // Written only when something else changed, so that an unchanged world costs no write.
         self.status.last_updated.clone_from(&self.before.last_updated);
         if self.status != self.before {
             self.status.last_updated = Some(metal3_api::conditions::time(self.now));
         }
         let (from, to) = (&self.before.provisioning.state, &self.status.provisioning.state);
-        Step::Finish(Box::new(Verdict {
+        Verdict {
             transition: (from != to).then(|| (from.clone(), to.clone())),
             status: self.status.clone(),
             events: std::mem::take(&mut self.events),
             writes: std::mem::take(&mut self.writes),
             finish: self.finish,
             next,
-        }))
+        }
     }
 
     /// Ends the pass and leaves everything as it is.

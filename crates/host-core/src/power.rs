@@ -2,9 +2,9 @@
 
 use metal3_api::metal3::host::{ErrorType, ProvisioningState};
 use metal3_api::names;
-use metal3_provisioner::{OnFailure, PowerArgs, PowerTarget};
+use metal3_provisioner::{OnFailure, PowerArgs, PowerTarget, Progress};
 
-use crate::pass::{Flow, Pass, STEADY_INTERVAL};
+use crate::pass::{Flow, Pass};
 use crate::{Ask, EventKind, HostView, Next, Step, Write};
 
 /// A request to reboot, or to be held off, from the annotations.
@@ -19,10 +19,13 @@ pub(crate) struct Reboot {
     pub(crate) force: bool,
 }
 
-/// Keeps the power as wanted; ends the pass.
-pub(crate) fn manage(pass: &mut Pass<'_>) -> Step {
+/// Keeps the power as wanted; ends the pass, with what is next once there is nothing left to do.
+pub(crate) fn manage(pass: &mut Pass<'_>, idle: Next) -> Step {
     match managed(pass) {
-        Ok(()) => pass.end(Next::steady(STEADY_INTERVAL)),
+        Ok(()) => {
+            pass.settle();
+            pass.end(idle)
+        }
         Err(step) => step,
     }
 }
@@ -37,9 +40,8 @@ fn managed(pass: &mut Pass<'_>) -> Flow {
             pass.clear_error();
         }
     }
-    let Some(on) = hardware.powered_on else {
-        return Ok(());
-    };
+    // A backend that does not know leaves the last known power.
+    let on = pass.status.powered_on;
     let reboot = reboot(pass.view);
     if !on && reboot.plain {
         pass.writes
@@ -52,11 +54,6 @@ fn managed(pass: &mut Pass<'_>) -> Flow {
     );
     let off = (reboot.wanted && (provisioned || reboot.force)) || !pass.view.host.spec.online;
     if on != off {
-        // As wanted. A power error that no longer matters must not keep the host from being used.
-        if pass.status.error_type == Some(ErrorType::PowerManagement) {
-            pass.clear_error();
-            pass.status.error_count = 0;
-        }
         return Ok(());
     }
     let args = PowerArgs {
@@ -67,7 +64,14 @@ fn managed(pass: &mut Pass<'_>) -> Flow {
     let soft = args.target == PowerTarget::SoftOff;
     let retried = args.on_failure == OnFailure::Restart;
     let mut outcome = pass.need(pass.seen.power.as_ref(), || Ask::SetPower(args))?;
-    if let metal3_provisioner::Progress::Failed { message } = &mut outcome.progress
+    if pass.view.host.spec.disable_power_off == Some(true)
+        && reboot.plain
+        && (outcome.started || outcome.progress == Progress::Done)
+    {
+        // It will never be seen off: the request is served once the reboot was accepted.
+        served(pass, &[names::ANNOTATION_REBOOT]);
+    }
+    if let Progress::Failed { message } = &mut outcome.progress
         && soft
         && !retried
     {
@@ -75,12 +79,7 @@ fn managed(pass: &mut Pass<'_>) -> Flow {
             format!("Continuing with hard poweroff after soft poweroff fails. More details: {message}");
     }
     pass.through(outcome, ErrorType::PowerManagement)?;
-    if pass.view.host.spec.disable_power_off == Some(true) && reboot.plain {
-        pass.writes
-            .push(Write::RemoveAnnotations(vec![names::ANNOTATION_REBOOT.into()]));
-    }
     pass.status.powered_on = !off;
-    pass.status.error_count = 0;
     Ok(())
 }
 
@@ -105,7 +104,9 @@ pub(crate) fn before_delete(pass: &mut Pass<'_>) -> Flow {
         cleaning: pass.view.cleaning(),
     };
     let outcome = pass.need(pass.seen.power.as_ref(), || Ask::SetPower(args))?;
-    pass.through(outcome, ErrorType::PowerManagement)
+    pass.through(outcome, ErrorType::PowerManagement)?;
+    pass.status.powered_on = false;
+    Ok(())
 }
 
 /// What the reboot annotations ask for, all clients together.
@@ -127,7 +128,7 @@ pub(crate) fn reboot(view: &HostView<'_>) -> Reboot {
     wish
 }
 
-/// The plain annotation was served by restarting the ramdisk.
+/// What the annotations asked for was done.
 pub(crate) fn served(pass: &mut Pass<'_>, annotations: &[&str]) {
     let present: Vec<String> = annotations
         .iter()

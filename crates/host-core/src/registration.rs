@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::metal3::host::{
-    CredentialsStatus, ErrorType, OperationalStatus, ProvisioningState, RootDeviceHints,
+    CredentialsStatus, ErrorType, InspectionMode, OperationalStatus, ProvisioningState, RootDeviceHints,
 };
 use metal3_provisioner::{NodeId, RegisterArgs, WaitReason};
 
@@ -19,9 +19,15 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
     if !needed(pass.state()) {
         return Ok(());
     }
+    // On the way out, an unusable Secret must not hold anything up.
+    let leaving = pass.view.deleting()
+        && matches!(
+            pass.state(),
+            ProvisioningState::Deprovisioning | ProvisioningState::PoweringOffBeforeDelete
+        );
     match &pass.view.secret {
         BmcSecret::Found { .. } => {}
-        BmcSecret::Missing if !pass.view.deleting() => {
+        BmcSecret::Missing if !leaving => {
             let (namespace, name) = secret_name(pass);
             let message = format!("the BMC secret {namespace}/{name} does not exist");
             return Err(credentials_failed(
@@ -30,7 +36,7 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
                 Next::wait(WaitReason::BmcSecretMissing, SECRET_POLL),
             ));
         }
-        BmcSecret::Incomplete { message } if !pass.view.deleting() => {
+        BmcSecret::Incomplete { message } if !leaving => {
             let message = message.clone();
             return Err(credentials_failed(
                 pass,
@@ -38,7 +44,6 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
                 Next::wait(WaitReason::BmcAccessIncomplete, SECRET_POLL),
             ));
         }
-        // While deleting, an unusable Secret must not hold anything up.
         BmcSecret::Missing | BmcSecret::Incomplete { .. } | BmcSecret::NotNeeded => return Ok(()),
     }
     let changed = secret_changed(pass.view, &pass.status);
@@ -76,7 +81,8 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
     Ok(())
 }
 
-fn needed(state: &ProvisioningState) -> bool {
+/// Whether the backend must know a host in this state.
+pub(crate) fn needed(state: &ProvisioningState) -> bool {
     use ProvisioningState as S;
     match state {
         S::None | S::Unmanaged | S::MatchProfile | S::Deleting | S::Unknown(_) => false,
@@ -146,7 +152,11 @@ fn arguments(pass: &Pass<'_>, credentials_changed: bool) -> RegisterArgs {
         cleaning: pass.view.cleaning(),
         disable_power_off: spec.disable_power_off == Some(true),
         architecture: architecture(pass),
-        inspection: spec.inspection_mode,
+        inspection: if pass.view.inspection_disabled() {
+            Some(InspectionMode::Disabled)
+        } else {
+            spec.inspection_mode
+        },
         current_image: deployed.or_else(|| spec.image.clone().filter(|_| deploying)),
         custom_deploy: status.provisioning.custom_deploy.is_some()
             || (deploying && spec.custom_deploy.is_some()),

@@ -50,11 +50,13 @@ pub enum WaitReason {
     ProvisioningRetryLimit,
     /// The recorded state is not one that this release knows.
     UnknownState,
+    /// The status that came with the host, in an annotation, cannot be read.
+    StatusUnreadable,
 }
 
 impl WaitReason {
     /// All reasons, for catalogues and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BackendNotReady,
         Self::VerifyingBmcAccess,
         Self::NodeLocked,
@@ -78,6 +80,7 @@ impl WaitReason {
         Self::PoweredOffByUser,
         Self::ProvisioningRetryLimit,
         Self::UnknownState,
+        Self::StatusUnreadable,
     ];
 
     /// The CamelCase code used as condition reason and metric label.
@@ -106,6 +109,7 @@ impl WaitReason {
             Self::PoweredOffByUser => "PoweredOffByUser",
             Self::ProvisioningRetryLimit => "ProvisioningRetryLimit",
             Self::UnknownState => "UnknownState",
+            Self::StatusUnreadable => "StatusUnreadable",
         }
     }
 
@@ -135,6 +139,7 @@ impl WaitReason {
             Self::PoweredOffByUser => "spec.online to become true",
             Self::ProvisioningRetryLimit => "another image or a reset of the failure count",
             Self::UnknownState => "a provisioning state that this release knows",
+            Self::StatusUnreadable => "a status annotation that can be read",
         }
     }
 
@@ -177,6 +182,9 @@ impl WaitReason {
             Self::PoweredOffByUser => "set spec.online to true",
             Self::ProvisioningRetryLimit => "change spec.image, or set status.provisioningFailCount to 0",
             Self::UnknownState => "another version wrote the state: run that version, or restore the status",
+            Self::StatusUnreadable => {
+                "correct the annotation baremetalhost.metal3.io/status; without it the host is inspected and cleaned"
+            }
         }
     }
 
@@ -200,7 +208,37 @@ impl WaitReason {
             | Self::Unmanaged
             | Self::PoweredOffByUser
             | Self::ProvisioningRetryLimit
-            | Self::UnknownState => None,
+            | Self::UnknownState
+            | Self::StatusUnreadable => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_code_and_a_remedy() {
+        let codes: HashSet<_> = WaitReason::ALL.map(WaitReason::code).into();
+        assert_eq!(codes.len(), WaitReason::ALL.len());
+        for reason in WaitReason::ALL {
+            let code = reason.code();
+            assert!(
+                code.starts_with(|first: char| first.is_ascii_uppercase())
+                    && code.chars().all(char::is_alphanumeric),
+                "{code} is no condition reason"
+            );
+            assert!(
+                !reason.awaits().is_empty() && !reason.remedy().is_empty(),
+                "{code}"
+            );
+            assert!(
+                reason.budget().is_none_or(|budget| budget.is_positive()),
+                "{code}"
+            );
         }
     }
 }

@@ -21,19 +21,11 @@ pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
         if !pass.view.wants_image() && spec.custom_deploy.is_none() {
             pass.status.provisioning_fail_count = 0;
             pass.status.last_attempted_image = None;
-            // A failed deployment that nobody wants any more must not keep the host from being claimed.
-            if pass.status.error_type == Some(ErrorType::Provisioning) {
-                pass.clear_error();
-                pass.status.error_count = 0;
-            }
         }
-        return power::manage(pass);
+        return power::manage(pass, Next::steady(STEADY_INTERVAL));
     }
     if !spec.online {
-        return match power::manage(pass) {
-            Step::Finish(_) => pass.end(Next::wait(WaitReason::PoweredOffByUser, STEADY_INTERVAL)),
-            ask @ Step::Ask(_) => ask,
-        };
+        return power::manage(pass, Next::wait(WaitReason::PoweredOffByUser, STEADY_INTERVAL));
     }
     if let Some(step) = retry_limit(pass) {
         return step;
@@ -84,7 +76,7 @@ fn retry_limit(pass: &mut Pass<'_>) -> Option<Step> {
          provisioningFailCount to retry"
     );
     if pass.status.error_message != message {
-        pass.fail(ErrorType::Provisioning, message);
+        pass.record_failure(ErrorType::Provisioning, message);
     }
     Some(pass.end(Next::on_change(WaitReason::ProvisioningRetryLimit)))
 }

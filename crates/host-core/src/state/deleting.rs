@@ -1,48 +1,35 @@
-//! The end of a host. Nothing here waits for ever: what the backend cannot do any more is left behind and reported.
+//! The end of a host; its bound is in [`crate::deletion`].
 
-use metal3_api::metal3::host::{ErrorType, ProvisioningState};
+use metal3_api::metal3::host::{ErrorType, OperationalStatus, ProvisioningState};
 
-use super::{deprovisioning::unreachable, reached};
-use crate::failure::DELETION_GIVES_UP_AFTER;
+use super::reached;
+use crate::deletion::{gone, never_registered, unreachable};
 use crate::pass::{Flow, Pass};
-use crate::{Ask, EventKind, Finish, Next, Step, Write, power};
+use crate::{Ask, Step, power};
 
 pub(super) fn power_off(pass: &mut Pass<'_>) -> Step {
     if unreachable(pass) {
         return pass.go(ProvisioningState::Deleting);
     }
-    let step = match power::before_delete(pass) {
-        Ok(()) => {
-            pass.status.powered_on = false;
-            if pass.status.error_type.is_some() {
-                pass.clear_error();
-            }
-            return reached(pass, ProvisioningState::Deleting);
-        }
-        Err(step) => step,
-    };
-    let hopeless = pass.status.error_type == Some(ErrorType::PowerManagement)
-        && pass.status.error_count > DELETION_GIVES_UP_AFTER;
-    if hopeless && matches!(step, Step::Finish(_)) {
-        let message = format!("giving up the last power off: {}", pass.status.error_message);
-        pass.event(EventKind::Warning, "DeletedWithoutPowerOff", message);
-        return pass.go(ProvisioningState::Deleting);
-    }
-    step
+    power::before_delete(pass).map_or_else(|step| step, |()| reached(pass, ProvisioningState::Deleting))
 }
 
 pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
     match remove(pass) {
         Ok(()) => {
-            pass.writes.push(Write::ReleaseOwned);
-            pass.finish = Finish::RemoveFinalizer;
-            pass.end(Next::nothing())
+            let next = gone(pass);
+            pass.end(next)
         }
         Err(step) => step,
     }
 }
 
 fn remove(pass: &mut Pass<'_>) -> Flow {
+    // Detaching ended with the node seen gone.
+    let detached = pass.status.operational_status == OperationalStatus::Detached;
+    if detached || never_registered(&pass.status) || pass.seen.node_unknown {
+        return Ok(());
+    }
     let outcome = pass.need(pass.seen.delete.as_ref(), || Ask::Delete)?;
     pass.through(outcome, ErrorType::Registration)
 }

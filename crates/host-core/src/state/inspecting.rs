@@ -46,6 +46,5 @@ fn inspect(pass: &mut Pass<'_>) -> Flow {
         pass.status.hardware = Some(*details.clone());
         pass.writes.push(Write::HardwareData(details));
     }
-    pass.clear_error();
     Ok(())
 }

@@ -51,6 +51,6 @@ fn registering(pass: &mut Pass<'_>) -> Step {
 
 /// A stage was completed: earlier failures no longer count.
 pub(crate) fn reached(pass: &mut Pass<'_>, state: S) -> Step {
-    pass.status.error_count = 0;
+    pass.settle();
     pass.go(state)
 }

@@ -18,9 +18,5 @@ fn prepare(pass: &mut Pass<'_>) -> Flow {
         on_failure: pass.on_failure(ErrorType::Preparation),
     };
     let outcome = pass.need(pass.seen.prepare.as_ref(), || Ask::Prepare(Box::new(args)))?;
-    pass.through(outcome, ErrorType::Preparation)?;
-    if pass.status.error_type == Some(ErrorType::Preparation) {
-        pass.clear_error();
-    }
-    Ok(())
+    pass.through(outcome, ErrorType::Preparation)
 }

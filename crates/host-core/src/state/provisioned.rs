@@ -4,14 +4,17 @@ use metal3_api::metal3::host::{ErrorType, ProvisioningState};
 use metal3_provisioner::AdoptArgs;
 
 use super::provisioning::cancelled;
-use crate::pass::{Flow, Pass};
-use crate::{Ask, Step, power};
+use crate::pass::{Flow, Pass, STEADY_INTERVAL};
+use crate::{Ask, Next, Step, power};
 
 pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
     if cancelled(&pass.view.host.spec, &pass.status) {
         return pass.go(ProvisioningState::Deprovisioning);
     }
-    adopt(pass).map_or_else(|step| step, |()| power::manage(pass))
+    adopt(pass).map_or_else(
+        |step| step,
+        |()| power::manage(pass, Next::steady(STEADY_INTERVAL)),
+    )
 }
 
 pub(super) fn externally(pass: &mut Pass<'_>) -> Step {
@@ -24,7 +27,10 @@ pub(super) fn externally(pass: &mut Pass<'_>) -> Step {
             .clone_from(&spec.custom_deploy);
         return pass.go(ProvisioningState::Provisioned);
     }
-    adopt(pass).map_or_else(|step| step, |()| power::manage(pass))
+    adopt(pass).map_or_else(
+        |step| step,
+        |()| power::manage(pass, Next::steady(STEADY_INTERVAL)),
+    )
 }
 
 /// The backend must know that the host is in use; it may have lost its database.

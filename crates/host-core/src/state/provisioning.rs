@@ -2,15 +2,20 @@
 
 use metal3_api::metal3::host::{BareMetalHostSpec, BareMetalHostStatus, ErrorType, ProvisioningState};
 use metal3_api::names;
-use metal3_provisioner::{ConfigDrive, DeployImage, Force, ProvisionArgs, WaitReason};
+use metal3_provisioner::{ConfigDrive, DeployImage, Force, Progress, ProvisionArgs, WaitReason};
 
 use super::reached;
+use crate::conditions::waits_for;
 use crate::pass::{Flow, Pass, STEADY_INTERVAL};
 use crate::power::{reboot, served};
-use crate::{Ask, Next, Step};
+use crate::{Ask, EventKind, Next, Step};
 
 pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
     if pass.status.error_type.is_some() {
+        // Counted when the state is left, not while there is no room for that.
+        if let Err(step) = pass.capacity() {
+            return step;
+        }
         pass.status.provisioning_fail_count = pass.status.provisioning_fail_count.saturating_add(1);
         return pass.go(ProvisioningState::Deprovisioning);
     }
@@ -55,15 +60,17 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
         Err(message) => {
             let next =
                 Next::wait(WaitReason::ConfigDataMissing, STEADY_INTERVAL).with_detail(message.clone());
-            if pass.status.error_message != message {
-                pass.event(crate::EventKind::Warning, "ConfigDataMissing", message);
+            if !waits_for(&pass.status, WaitReason::ConfigDataMissing) {
+                pass.event(EventKind::Warning, "ConfigDataMissing", message);
             }
             return Err(pass.end(next));
         }
     };
-    pass.through(outcome, ErrorType::Provisioning)?;
-    served(pass, &[names::ANNOTATION_REBOOT]);
-    Ok(())
+    if !matches!(outcome.progress, Progress::Failed { .. }) {
+        // Kept, it would abort the deployment again and again.
+        served(pass, &[names::ANNOTATION_REBOOT]);
+    }
+    pass.through(outcome, ErrorType::Provisioning)
 }
 
 /// Whether what runs, or is being deployed, is no longer what is asked for. Only the URL and the method count.
