@@ -1,0 +1,333 @@
+//! A world for the properties: users who edit, a backend that answers anything, a process that dies.
+
+use jiff::SignedDuration;
+use metal3_api::metal3::hardware_data::HardwareDetails;
+use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
+use metal3_api::names;
+use metal3_host_core::{Answer, Ask, BmcSecret, HostView, Observed, Step, Verdict, step, unavailable};
+use metal3_provisioner::{
+    Capacity, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress, Registration, WaitReason,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::world::{World, found};
+
+/// What the backend says to an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Done,
+    Working,
+    Started,
+    Failed,
+    Unknown,
+    Unavailable,
+}
+
+/// One reply to each kind of ask.
+#[derive(Clone)]
+pub(crate) struct Replies(Vec<Reply>);
+
+/// On one line: a failing case has many.
+impl std::fmt::Debug for Replies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}",
+            self.0
+                .iter()
+                .map(|reply| format!("{reply:?} "))
+                .collect::<String>()
+        )
+    }
+}
+
+impl Replies {
+    pub(crate) fn all(reply: Reply) -> Self {
+        Self(vec![reply; KINDS])
+    }
+}
+
+const KINDS: usize = 11;
+
+fn kind(ask: &Ask) -> usize {
+    match ask {
+        Ask::Capacity => 0,
+        Ask::Register(_) => 1,
+        Ask::Inspect(_) => 2,
+        Ask::Adopt(_) => 3,
+        Ask::Prepare(_) => 4,
+        Ask::Provision(_) => 5,
+        Ask::Deprovision(_) => 6,
+        Ask::Delete => 7,
+        Ask::Detach(_) => 8,
+        Ask::Hardware => 9,
+        Ask::SetPower(_) => 10,
+    }
+}
+
+/// Where a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    No,
+    /// After this many writes of a verdict.
+    After(usize),
+    /// It decided on an old object; its writes are refused.
+    Stale,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Pass { replies: Replies, crash: Crash },
+    Edit(Value),
+    Annotate(&'static str, Option<&'static str>),
+    Secret(BmcSecret),
+    Wait(i64),
+    Power(bool),
+    External(bool),
+    Delete,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) world: World,
+    /// The object before the last commit.
+    pub(crate) older: Option<BareMetalHost>,
+    /// Whether the backend holds a node for the host.
+    pub(crate) node: bool,
+    pub(crate) power: bool,
+}
+
+impl Model {
+    pub(crate) fn new(host: &Value) -> Self {
+        Self {
+            world: World::new(host),
+            older: None,
+            node: false,
+            power: false,
+        }
+    }
+
+    /// A pass over a host, which may be older than the stored one. Asks act even if the verdict is lost.
+    pub(crate) fn pass(&mut self, host: &BareMetalHost, replies: &Replies) -> (Vec<Ask>, Verdict) {
+        let world = World {
+            host: Some(host.clone()),
+            ..self.world.clone()
+        };
+        let view: HostView<'_> = world.view();
+        let mut seen = Observed::default();
+        let mut asks = Vec::new();
+        loop {
+            let ask = match step(&view, &seen, world.now) {
+                Step::Finish(verdict) => return (asks, *verdict),
+                Step::Ask(ask) => ask,
+            };
+            asks.push(ask.clone());
+            assert!(asks.len() <= KINDS, "no end of asking: {asks:?}");
+            match self.answer(&ask, replies.0[kind(&ask)]) {
+                Some(answer) => seen.record(answer),
+                None => return (asks, unavailable(&view, "connection refused", world.now)),
+            }
+        }
+    }
+
+    pub(crate) fn commit(&mut self, verdict: &Verdict, steps: usize) {
+        self.older = self.world.host.clone();
+        self.world.commit(verdict, steps);
+    }
+
+    fn answer(&mut self, ask: &Ask, reply: Reply) -> Option<Answer> {
+        let poll = SignedDuration::from_secs(10);
+        let outcome = |reason| match reply {
+            Reply::Done | Reply::Unknown | Reply::Unavailable => Outcome::done(),
+            Reply::Working => Outcome::working(reason, poll),
+            Reply::Started => Outcome::working(reason, poll).started(),
+            Reply::Failed => Outcome::failed("no luck"),
+        };
+        if reply == Reply::Unavailable {
+            return None;
+        }
+        if reply == Reply::Unknown && !self.node && !matches!(ask, Ask::Capacity | Ask::Register(_)) {
+            return Some(Answer::NodeUnknown);
+        }
+        Some(match ask {
+            Ask::Capacity if reply == Reply::Failed => {
+                Answer::Capacity(Capacity::Full { busy: 20, limit: 20 })
+            }
+            Ask::Capacity => Answer::Capacity(Capacity::Free),
+            Ask::Register(_) => {
+                self.node = true;
+                let outcome = outcome(WaitReason::VerifyingBmcAccess);
+                Answer::Register(Registration {
+                    node: Some(NodeId("node-1".into())),
+                    outcome,
+                })
+            }
+            Ask::Inspect(_) => {
+                let outcome = outcome(WaitReason::Inspecting);
+                let details = (outcome.progress == Progress::Done).then(Box::<HardwareDetails>::default);
+                Answer::Inspect(Inspection { outcome, details })
+            }
+            Ask::Adopt(_) => Answer::Adopt(outcome(WaitReason::Adopting)),
+            Ask::Prepare(_) => Answer::Prepare(outcome(WaitReason::Preparing)),
+            Ask::Provision(_) if reply == Reply::Started => Answer::ConfigDataMissing("no user data".into()),
+            Ask::Provision(_) => Answer::Provision(outcome(WaitReason::Deploying)),
+            Ask::Deprovision(_) => Answer::Deprovision(outcome(WaitReason::Undeploying)),
+            Ask::Delete | Ask::Detach(_) => {
+                let outcome = outcome(WaitReason::RemovingNode);
+                self.node &= outcome.progress != Progress::Done;
+                if matches!(ask, Ask::Delete) {
+                    Answer::Delete(outcome)
+                } else {
+                    Answer::Detach(outcome)
+                }
+            }
+            Ask::Hardware => Answer::Hardware(Hardware {
+                powered_on: (reply != Reply::Failed).then_some(self.power),
+                power_fault: reply == Reply::Working,
+                health: None,
+            }),
+            Ask::SetPower(args) => {
+                if reply == Reply::Done {
+                    self.power = args.target == PowerTarget::On;
+                }
+                Answer::SetPower(outcome(WaitReason::PowerChanging))
+            }
+        })
+    }
+
+    /// Everything but a pass.
+    pub(crate) fn change(&mut self, act: &Act) {
+        if self.world.host.is_none() {
+            return;
+        }
+        match act {
+            Act::Pass { .. } => {}
+            Act::Edit(change) => self.world.edit(change),
+            Act::Annotate(name, value) => self.world.annotate(name, *value),
+            Act::Secret(secret) => self.world.secret = secret.clone(),
+            Act::Wait(minutes) => self.world.pass_time(SignedDuration::from_mins(*minutes)),
+            Act::Power(on) => self.power = *on,
+            Act::External(on) => {
+                // The webhook lets the flag be set on available hosts only.
+                if !on || self.world.status().provisioning.state == ProvisioningState::Available {
+                    self.world.edit(&json!({"spec": {"externallyProvisioned": on}}));
+                }
+            }
+            Act::Delete => self.world.delete(),
+        }
+    }
+
+    /// The user wants one image and nothing else; all that was missing is there.
+    pub(crate) fn calm_down(&mut self) {
+        for name in [
+            names::ANNOTATION_PAUSED,
+            names::ANNOTATION_DETACHED,
+            names::ANNOTATION_REBOOT,
+            "reboot.metal3.io/client",
+            names::ANNOTATION_INSPECT,
+            names::ANNOTATION_STATUS,
+        ] {
+            self.world.annotate(name, None);
+        }
+        self.world.secret = found("new");
+        self.world.edit(&json!({"spec": {
+            "online": true, "externallyProvisioned": false, "customDeploy": null, "hardwareProfile": null,
+            "bmc": {"address": "redfish://bmc", "credentialsName": "a-bmc"},
+            "image": {"url": "http://images/final", "checksum": "abc"},
+        }}));
+    }
+}
+
+/// New, externally provisioned or unmanaged.
+pub(crate) fn start() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => Just(Value::Null),
+        1 => Just(json!({"spec": {"externallyProvisioned": true}})),
+        1 => Just(json!({"spec": {"bmc": null}})),
+    ]
+}
+
+pub(crate) fn replies() -> impl Strategy<Value = Replies> {
+    let reply = prop_oneof![
+        8 => Just(Reply::Done),
+        2 => Just(Reply::Working),
+        2 => Just(Reply::Started),
+        2 => Just(Reply::Failed),
+        1 => Just(Reply::Unknown),
+        1 => Just(Reply::Unavailable),
+    ];
+    prop::collection::vec(reply, KINDS).prop_map(Replies)
+}
+
+fn pass() -> impl Strategy<Value = Act> {
+    let crash = prop_oneof![
+        8 => Just(Crash::No),
+        2 => (0usize..3).prop_map(Crash::After),
+        1 => Just(Crash::Stale),
+    ];
+    (replies(), crash).prop_map(|(replies, crash)| Act::Pass { replies, crash })
+}
+
+pub(crate) fn act() -> impl Strategy<Value = Act> {
+    let edit = prop_oneof![
+        Just(json!({"online": false})),
+        Just(json!({"online": true})),
+        Just(json!({"image": {"url": "http://images/a", "checksum": "abc"}})),
+        Just(json!({"image": {"url": "http://images/b", "checksum": "abc"}})),
+        Just(json!({"image": null})),
+        Just(json!({"customDeploy": {"method": "install"}})),
+        Just(json!({"customDeploy": null})),
+        Just(json!({"inspectionMode": "disabled"})),
+        Just(json!({"inspectionMode": null})),
+        Just(json!({"automatedCleaningMode": "disabled"})),
+        Just(json!({"disablePowerOff": true})),
+        Just(json!({"disablePowerOff": null})),
+        Just(json!({"hardwareProfile": "strange"})),
+        Just(json!({"hardwareProfile": null})),
+    ]
+    .prop_map(|spec| Act::Edit(json!({"spec": spec})));
+    let annotate = prop_oneof![
+        Just((names::ANNOTATION_PAUSED, Some(""))),
+        Just((names::ANNOTATION_PAUSED, None)),
+        Just((names::ANNOTATION_PAUSED, None)),
+        Just((names::ANNOTATION_DETACHED, Some(""))),
+        Just((names::ANNOTATION_DETACHED, Some(r#"{"force": true}"#))),
+        Just((names::ANNOTATION_DETACHED, Some(r#"{"deleteAction": "delay"}"#))),
+        Just((names::ANNOTATION_DETACHED, None)),
+        Just((names::ANNOTATION_DETACHED, None)),
+        Just((names::ANNOTATION_REBOOT, Some(""))),
+        Just((
+            names::ANNOTATION_REBOOT,
+            Some(r#"{"force": true, "mode": "hard"}"#)
+        )),
+        Just(("reboot.metal3.io/client", Some(""))),
+        Just(("reboot.metal3.io/client", None)),
+        Just((names::ANNOTATION_INSPECT, Some(""))),
+        Just((names::ANNOTATION_INSPECT, Some("disabled"))),
+        Just((names::ANNOTATION_INSPECT, None)),
+        Just((names::ANNOTATION_STATUS, Some("no json"))),
+        Just((names::ANNOTATION_STATUS, None)),
+        Just((names::ANNOTATION_HARDWARE_DETAILS, Some("{}"))),
+    ]
+    .prop_map(|(name, value)| Act::Annotate(name, value));
+    let secret = prop_oneof![
+        Just(BmcSecret::Missing),
+        Just(BmcSecret::Incomplete {
+            message: "no password".into()
+        }),
+        Just(found("1")),
+        Just(found("2")),
+    ]
+    .prop_map(Act::Secret);
+    prop_oneof![
+        16 => pass(),
+        4 => edit,
+        3 => annotate,
+        1 => secret,
+        4 => (1i64..600).prop_map(Act::Wait),
+        1 => any::<bool>().prop_map(Act::Power),
+        1 => any::<bool>().prop_map(Act::External),
+        1 => Just(Act::Delete),
+    ]
+}
