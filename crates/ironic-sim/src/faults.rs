@@ -34,7 +34,7 @@ pub enum Kind {
     Fail {
         /// Which one.
         operation: Operation,
-        /// Ends in `last_error`.
+        /// Ends in `last_error`. Empty: there is none, as after a failed deploy step of a real Ironic 39.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-
 use crate::faults::Kind;
-use crate::hardware;
+use crate::instance::{forget_instance, resolve_deploy_interface};
 use crate::machine::{Means, Operation, Reaction, State, Verb, react, stages};
-use crate::node::{Job, Node, Target};
+use crate::node::{Job, Node};
 use crate::refusal::Refusal;
-use crate::server::Disk;
-use crate::world::{Port, World, with_names};
+use crate::world::{World, with_names};
 
 impl World {
     /// Does what a verb asks for.
@@ -29,8 +26,8 @@ impl World {
                 let means = means(node, operation);
                 self.start(number, operation, means, now);
             }
+            // What went wrong before stays to be read.
             Reaction::Move(state) => {
-                node.last_error = None;
                 node.enter(state, None, wall);
             }
             Reaction::Abort(operation) => {
@@ -82,7 +79,7 @@ impl World {
     }
 
     /// What a slow BMC adds.
-    fn slowness(&mut self, number: u64) -> Duration {
+    pub(crate) fn slowness(&mut self, number: u64) -> Duration {
         let Some(node) = self.nodes.get(&number) else {
             return Duration::ZERO;
         };
@@ -137,7 +134,9 @@ impl World {
         let Some(node) = self.nodes.get(&number) else {
             return false;
         };
-        let hangs = Self::is_main(means, operation, stage)
+        // In maintenance Ironic does not listen to the ramdisk.
+        let unheard = node.maintenance && node.state.is_wait();
+        let struck = Self::is_main(means, operation, stage)
             && with_names(node, |names| {
                 self.faults.strike_node(
                     names,
@@ -145,6 +144,7 @@ impl World {
                 )
             })
             .is_some();
+        let hangs = struck || unheard;
         if let Some(node) = self.nodes.get_mut(&number) {
             node.hangs = hangs;
         }
@@ -164,12 +164,6 @@ impl World {
         let Some(node) = self.nodes.get(&number) else {
             return Ok(());
         };
-        if stage == 0 && operation == Operation::Clean && node.maintenance {
-            return Err(format!(
-                "Cleaning node {} is not allowed while the node is in maintenance mode",
-                node.uuid
-            ));
-        }
         if !Self::is_main(means, operation, stage) {
             return Ok(());
         }
@@ -184,9 +178,7 @@ impl World {
             })
         });
         match fault {
-            Some(Kind::Fail { message, .. }) => Err(message.unwrap_or_else(|| {
-                format!("Node {uuid} failed to {}: simulated failure", operation.as_str())
-            })),
+            Some(Kind::Fail { message, .. }) => Err(message.unwrap_or_else(|| simulated(operation, uuid))),
             Some(_) => Err(
                 "Timeout reached while inspecting the node. Please check if the ramdisk responsible for the \
                  inspection is running on the node."
@@ -272,7 +264,7 @@ impl World {
         node.job = None;
         // Void what was scheduled: an abort comes in the middle of a stage.
         node.turn = 0;
-        node.last_error = Some(words);
+        node.last_error = Some(words).filter(|words| !words.is_empty());
         if let Some(fault) = operation.fault().filter(|_| step) {
             node.fault = Some(fault);
             node.maintenance = true;
@@ -296,120 +288,6 @@ impl World {
             self.server(&access.address).off(wall);
         }
     }
-
-    /// Inspection data arrived: ports as `add_ports=all` and `keep_ports=present` make them.
-    fn inspected(&mut self, number: u64, now: Instant) {
-        let wall = self.wall(now);
-        let Some(node) = self.nodes.get(&number) else {
-            return;
-        };
-        let Ok(access) = crate::bmc::access(node) else {
-            return;
-        };
-        let known = self.boot_mac(node).map(str::to_owned);
-        let identity = self.server(&access.address).identity;
-        let boot = known.unwrap_or_else(|| hardware::mac(identity, 0));
-        let macs = hardware::macs(identity, &boot);
-        for (index, address) in macs.into_iter().enumerate() {
-            if self.by_mac(&address).is_none() {
-                self.insert_port(Port {
-                    uuid: uuid::Uuid::new_v4(),
-                    node: number,
-                    address,
-                    pxe: index == 0,
-                    created: wall,
-                });
-            }
-        }
-        if let Some(node) = self.nodes.get_mut(&number) {
-            node.inspected = Some(boot);
-            node.inspection_finished = Some(wall);
-        }
-    }
-
-    fn deployed(&mut self, number: u64, now: Instant) {
-        let wall = self.wall(now);
-        let Some(node) = self.nodes.get_mut(&number) else {
-            return;
-        };
-        let Ok(access) = crate::bmc::access(node) else {
-            return;
-        };
-        let config_drive = node.config_drive.take();
-        let info = |key: &str| {
-            node.instance_info
-                .get(key)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let live = info("boot_iso").filter(|_| node.interfaces.named("deploy") == "ramdisk");
-        let disk = live.is_none().then(|| Disk {
-            image: info("image_source").unwrap_or_else(|| "custom".to_owned()),
-            image_info: image_info(&node.instance_info),
-            configdrive: config_drive.unwrap_or_default(),
-        });
-        let server = self.server(&access.address);
-        server.live_iso = live;
-        if let Some(disk) = disk {
-            server.disk = Some(disk);
-        }
-        server.boot(wall);
-        if let Some(node) = self.nodes.get_mut(&number) {
-            node.power = Some(true);
-        }
-    }
-
-    /// Begins a power change.
-    pub(crate) fn set_power(&mut self, number: u64, target: Target, now: Instant) {
-        if let Some(node) = self.nodes.get_mut(&number) {
-            // Ironic only logs that it refuses.
-            if target == Target::Off && node.disable_power_off {
-                return;
-            }
-            if node.state.unresumable().is_none() && !node.state.as_str().ends_with("failed") {
-                node.last_error = None;
-            }
-            node.job = Some(Job::Power(target));
-            let delay = self.latencies.of(Operation::Power) + self.slowness(number);
-            self.schedule(number, now, delay);
-        }
-    }
-
-    fn power_ended(&mut self, number: u64, target: Target, now: Instant) {
-        let wall = self.wall(now);
-        let failure = self.nodes.get(&number).and_then(|node| {
-            with_names(node, |names| {
-                self.faults.strike_node(
-                    names,
-                    |kind| matches!(kind, Kind::Fail { operation, .. } if *operation == Operation::Power),
-                )
-            })
-        });
-        let words = |cause: &str| {
-            let target = target.as_str();
-            format!("Failed to change power state to '{target}' by '{target}': {cause}")
-        };
-        let result = match failure {
-            Some(Kind::Fail { message, .. }) => Err(words(message.as_deref().unwrap_or("simulated failure"))),
-            _ => self.contact(number).map_err(|cause| words(&cause)).map(|server| {
-                match target {
-                    Target::On if !server.is_on() => server.boot(wall),
-                    Target::On => {}
-                    Target::Off => server.off(wall),
-                    Target::Reboot => server.boot(wall),
-                }
-                server.is_on()
-            }),
-        };
-        if let Some(node) = self.nodes.get_mut(&number) {
-            node.job = None;
-            node.updated = Some(wall);
-            match result {
-                Ok(power) => node.power = Some(power),
-                Err(words) => node.last_error = Some(words),
-            }
-        }
-    }
 }
 
 /// The refusal of a verb.
@@ -430,43 +308,19 @@ fn means(node: &Node, operation: Operation) -> Means {
     if by_bmc { Means::Bmc } else { Means::Ramdisk }
 }
 
-const DEPLOY: &str = "deploy_interface";
-/// Where the interface that a user chose is kept while another one is in force.
-const ORIGINAL: &str = "original_deploy_interface";
-
-/// `autodetect` becomes what fits the image.
-fn resolve_deploy_interface(node: &mut Node) {
-    if node.interfaces.named("deploy") != "autodetect" {
-        return;
-    }
-    let live =
-        node.instance_info.contains_key("boot_iso") && !node.instance_info.contains_key("image_source");
-    let chosen = if live { "ramdisk" } else { "direct" };
-    if let Some(kind) = crate::interfaces::kind_of(DEPLOY)
-        && node.interfaces.set(kind, Some(chosen), &node.driver).is_ok()
-    {
-        node.other.insert(ORIGINAL.to_owned(), Value::from("autodetect"));
-    }
-}
-
-/// Undeploying leaves nothing of the instance.
-fn forget_instance(node: &mut Node) {
-    node.instance_info.clear();
-    node.instance_uuid = None;
-    node.config_drive = None;
-    if let (Some(Value::String(original)), Some(kind)) =
-        (node.other.remove(ORIGINAL), crate::interfaces::kind_of(DEPLOY))
-        && let Err(refusal) = node.interfaces.set(kind, Some(&original), &node.driver)
-    {
-        tracing::debug!(?refusal, "the deploy interface stays");
-    }
-}
-
-/// What is said of an image, without secrets.
-fn image_info(instance_info: &Map<String, Value>) -> Map<String, Value> {
-    instance_info
-        .iter()
-        .filter(|(key, _)| key.starts_with("image_") && *key != "image_pull_secret")
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+/// Ironic's words about a failure without a message of its own.
+fn simulated(operation: Operation, node: uuid::Uuid) -> String {
+    let step = match operation {
+        Operation::Clean => "Clean step deploy.erase_devices_metadata",
+        Operation::Deploy => "Deploy step deploy.write_image",
+        Operation::Service => "Service step firmware.update",
+        Operation::Inspect => {
+            return "Failed to inspect hardware. Reason: Ramdisk reported error: simulated failure"
+                .to_owned();
+        }
+        Operation::Verify | Operation::Power | Operation::Undeploy | Operation::Adopt => {
+            return format!("Node {node} failed to {}: simulated failure", operation.as_str());
+        }
+    };
+    format!("{step} failed on node {node}. simulated failure")
 }

@@ -326,9 +326,14 @@ impl World {
                     node.power = self.servers.get(&access.address).map(Server::is_on);
                 }
             }
-            if self.nodes.get(&number).is_some_and(|node| node.hangs) {
-                self.schedule(number, now, Duration::ZERO);
-            }
+            self.release(number, now);
+        }
+    }
+
+    /// What a node hung on may be gone: it tries again.
+    pub(crate) fn release(&mut self, number: u64, now: Instant) {
+        if self.nodes.get(&number).is_some_and(|node| node.hangs) {
+            self.schedule(number, now, Duration::ZERO);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Ironic's HTTP API: versions, login and routing; one file per resource.
 
+mod list;
 mod nodes;
 mod parts;
 mod ports;
@@ -73,7 +74,7 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
 const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "drivers", root::drivers),
     (Method::GET, "conductors", root::conductors),
-    (Method::GET, "nodes", nodes::list),
+    (Method::GET, "nodes", list::list),
     (Method::POST, "nodes", nodes::create),
     (Method::GET, "nodes/{id}", nodes::get),
     (Method::PATCH, "nodes/{id}", nodes::update),

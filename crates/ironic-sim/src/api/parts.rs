@@ -158,14 +158,14 @@ pub(super) fn firmware(sim: &Sim, call: &Call) -> Answer {
 }
 
 /// The virtual media need the BMC, at once.
-fn with_media(sim: &Sim, call: &Call, change: impl FnOnce(&mut Option<String>) -> Answer) -> Answer {
+fn with_media(sim: &Sim, call: &Call, work: impl FnOnce(&mut Option<String>) -> Answer) -> Answer {
     sim.with(|world, _| {
         let number = world.find(&call.id)?;
         world.unlocked(number)?;
         let server = world
             .contact(number)
             .map_err(|cause| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, cause))?;
-        change(&mut server.media)
+        work(&mut server.media)
     })
 }
 

@@ -53,7 +53,7 @@ pub(super) fn provision(sim: &Sim, call: &Call) -> Answer {
         let verb = Verb::parse(target);
         if matches!(verb, Some(Verb::Deploy | Verb::Rebuild)) && node.maintenance {
             return Err(Refusal::bad(format!(
-                "The {target} operation can't be performed on node {} because it's in maintenance mode.",
+                "The provisioning operation can't be performed on node {} because it's in maintenance mode.",
                 node.uuid
             )));
         }
@@ -82,7 +82,7 @@ pub(super) fn provision(sim: &Sim, call: &Call) -> Answer {
         let deploys = matches!(verb, Verb::Deploy | Verb::Rebuild);
         let drive = &body["configdrive"];
         if !drive.is_null() {
-            if !deploys {
+            if !deploys && *drive != json!({}) {
                 return Err(Refusal::bad(format!(
                     "Adding a config drive is only supported when setting provision state to active or rebuild, not \
                      {target}"
@@ -147,15 +147,20 @@ pub(super) fn power(sim: &Sim, call: &Call) -> Answer {
                 call.id
             )));
         };
-        world.unlocked(number)?;
-        // The ramdisk must not lose power in the middle of its work.
-        if node.state.is_wait() {
+        // Cleaning must not lose power in the middle of its work.
+        if matches!(node.state, State::Cleaning | State::CleanWait) {
             return Err(Refusal::bad(format!(
                 "The requested action \"{name}\" can not be performed on node \"{}\" while it is in state \"{}\".",
                 call.id,
                 node.state.as_str()
             )));
         }
+        if target == Target::Off && node.disable_power_off {
+            return Err(Refusal::conflict(format!(
+                "Failed to set node power state to {name}."
+            )));
+        }
+        world.unlocked(number)?;
         world.set_power(number, target, now);
         accepted(call)
     })
@@ -199,10 +204,11 @@ fn maintenance(sim: &Sim, call: &Call, on: bool, reason: Option<String>) -> Answ
         let node = world.node_mut(number)?;
         node.maintenance = on;
         node.maintenance_reason = reason;
+        node.updated = Some(wall);
         if !on {
             node.fault = None;
+            world.release(number, now);
         }
-        node.updated = Some(wall);
         empty(StatusCode::ACCEPTED)
     })
 }
