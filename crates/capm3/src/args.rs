@@ -12,7 +12,8 @@ use metal3_rpc::client::Config;
 
 /// Lends bare metal hosts to the Machines of Cluster API.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "metal3-capm3", version)]
+// As with Go's flags, the last one counts: tools append to the arguments of a manifest.
+#[command(name = "metal3-capm3", version, args_override_self = true)]
 pub struct Args {
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -72,7 +73,7 @@ pub struct HostServiceArgs {
     #[arg(
         long,
         env = "HOST_SERVICE_ADDRESS",
-        default_value = "https://metal3-bmo-host-service.capm3-system.svc:8443"
+        default_value = "https://baremetal-operator-host-service.capm3-system.svc:8443"
     )]
     pub host_service_address: String,
     /// PEM file of the CA that signed its certificate; needed with https.
@@ -287,6 +288,7 @@ mod tests {
             "--webhook-port=9443",
             "--enable-bmh-name-based-preallocation=false",
             "--diagnostics-address=:8443",
+            "--insecure-diagnostics=true",
             "--insecure-diagnostics=false",
             "--leader-elect",
             "-v=4",

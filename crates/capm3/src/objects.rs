@@ -11,11 +11,15 @@ use metal3_api::capi::{Cluster, ContractVersionedObjectReference, Machine};
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use metal3_api::names;
 use metal3_capm3_core::{cluster, machine};
+use tokio::sync::watch;
 
 use crate::commit::Failure;
 
 /// Label of Cluster API for several managers in one cluster.
 const WATCH_FILTER: &str = "cluster.x-k8s.io/watch-filter";
+
+/// The stores that must be complete before anything is decided.
+const KINDS: usize = 4;
 
 /// An object as it arrives: one that cannot be read must not stop the others.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -61,18 +65,22 @@ pub(crate) struct Objects {
     pub(crate) metal3_clusters: Store<Guarded<Metal3Cluster>>,
     pub(crate) machines: Store<Guarded<Machine>>,
     pub(crate) clusters: Store<Guarded<Cluster>>,
+    /// How many of them are complete.
+    pub(crate) listed: watch::Sender<usize>,
 }
 
 impl Objects {
     /// Waits for the first listing of each kind: an object that was not read yet must not be taken for missing.
+    ///
+    /// The stores have a wait of their own, but it wakes only one of several waiters.
     pub(crate) async fn ready(&self) {
-        // The writers live as long as the process; an error means that it ends.
-        let _ = tokio::join!(
-            self.metal3_machines.wait_until_ready(),
-            self.metal3_clusters.wait_until_ready(),
-            self.machines.wait_until_ready(),
-            self.clusters.wait_until_ready(),
-        );
+        // The sender is our own: it cannot be gone.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed >= KINDS).await;
+    }
+
+    /// One more kind was listed.
+    pub(crate) fn listed(&self) {
+        self.listed.send_modify(|listed| *listed += 1);
     }
 
     pub(crate) fn machine(&self, namespace: &str, name: &str) -> Result<Option<Machine>, Failure> {
@@ -183,6 +191,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use kube::runtime::{reflector, watcher};
     use serde_json::json;
 
@@ -220,7 +229,22 @@ mod tests {
                     "infrastructureRef": {"kind": "Metal3Cluster", "name": "infra"}}}),
                 json!({"metadata": {"namespace": "ns", "name": "bad"}, "spec": {"paused": "yes"}}),
             ]),
+            listed: watch::Sender::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_are_told_when_the_last_kind_is_complete() {
+        let objects = objects();
+        let mut waiters = [objects.ready().boxed(), objects.ready().boxed()];
+        for _ in 1..KINDS {
+            objects.listed();
+        }
+        for waiter in &mut waiters {
+            assert_eq!(waiter.now_or_never(), None);
+        }
+        objects.listed();
+        futures::future::join_all(waiters).await;
     }
 
     #[test]

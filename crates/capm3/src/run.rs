@@ -11,7 +11,7 @@ use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
 use metal3_kit::tls::{Certificate, Protocol, TlsListener};
 use metal3_rpc::client::HostClient;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts::{self, Hosts, Link};
@@ -191,6 +191,7 @@ fn watch_all(
         metal3_clusters,
         machines,
         clusters,
+        listed: watch::Sender::default(),
     };
     let mut watching = Watching {
         args,

@@ -90,6 +90,9 @@ impl<K: Watched> Watch<K> {
                         self.changed(&object);
                     }
                 }
+                if first {
+                    self.objects.listed();
+                }
                 self.synced.set(true);
             }
             watcher::Event::Apply(object) => {

@@ -72,7 +72,8 @@ impl Workloads {
 
     /// Sets provider ID and host label of a Node; the error, if it failed.
     pub(crate) async fn link(&self, node: &str, query: &NodeQuery) -> Option<String> {
-        let Some(client) = self.of(query).client() else {
+        let nodes = self.of(query);
+        let Some(client) = nodes.client() else {
             return Some("the workload cluster has not answered yet".into());
         };
         let mut patch = json!({"spec": {"providerID": query.provider_id}});
@@ -82,7 +83,11 @@ impl Workloads {
         let api: Api<Node> = Api::all(client);
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
         match tokio::time::timeout(CALL_DEADLINE, api.patch(node, &params, &patch)).await {
-            Ok(Ok(_)) => {
+            Ok(Ok(linked)) => {
+                // The next pass must not wait for the watch to learn of it.
+                for machine in nodes.take(watcher::Event::Apply(linked)) {
+                    self.wakes.machine(machine);
+                }
                 tracing::info!(cluster = %cluster(query), node, provider_id = query.provider_id, "node linked");
                 None
             }
