@@ -1,0 +1,136 @@
+//! The test bed's scripts as calls.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::Command;
+
+/// Where the parts of a running bed are. The process itself runs inside the bed's network namespace.
+#[derive(Clone, Debug)]
+pub struct Bed {
+    /// The repository.
+    pub root: PathBuf,
+    /// State, logs, process ids.
+    pub dir: PathBuf,
+    /// Name of the network namespace.
+    pub netns: String,
+}
+
+/// Address of the bed inside its namespace; not a loopback one, because EndpointSlices refuse these.
+pub const ADDRESS: &str = "10.123.0.1";
+
+impl Bed {
+    /// State of the Cluster API part.
+    pub fn capi_dir(&self) -> PathBuf {
+        self.dir.join("capi")
+    }
+
+    /// State of the Ironic part.
+    pub fn ironic_dir(&self) -> PathBuf {
+        self.dir.join("ironic")
+    }
+
+    /// The kubeconfig of the management cluster's administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.capi_dir().join("pki/admin.kubeconfig")
+    }
+
+    /// `hack/testbed/capi.sh`.
+    ///
+    /// # Errors
+    /// With what it printed.
+    pub async fn capi(&self, args: &[&str]) -> Result<String> {
+        self.capi_with(args, &[]).await
+    }
+
+    /// `hack/testbed/capi.sh` with variables.
+    ///
+    /// # Errors
+    /// With what it printed.
+    pub async fn capi_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<String> {
+        let mut command = self.script("hack/testbed/capi.sh", &self.capi_dir());
+        command
+            .args(args)
+            .env("TB_INSIDE", "1")
+            .env("TB_NETNS", &self.netns)
+            .env("TB_IP", ADDRESS);
+        command.envs(env.iter().copied());
+        output(command, &format!("capi.sh {}", args.join(" "))).await
+    }
+
+    /// `hack/testbed/ironic.sh`.
+    ///
+    /// # Errors
+    /// With what it printed.
+    pub async fn ironic(&self, args: &[&str], env: &[(&str, &str)]) -> Result<String> {
+        let mut command = self.script("hack/testbed/ironic.sh", &self.ironic_dir());
+        command.args(args).envs(env.iter().copied());
+        output(command, &format!("ironic.sh {}", args.join(" "))).await
+    }
+
+    /// kubectl as the administrator; `input` goes to its standard input.
+    ///
+    /// # Errors
+    /// With what it printed.
+    pub async fn kubectl(&self, args: &[&str], input: Option<&str>) -> Result<String> {
+        let mut command = Command::new(tool("kubectl"));
+        command.args(args).env("KUBECONFIG", self.kubeconfig());
+        match input {
+            None => output(command, &format!("kubectl {}", args.join(" "))).await,
+            Some(input) => fed(command, input, &format!("kubectl {}", args.join(" "))).await,
+        }
+    }
+
+    fn script(&self, path: &str, state: &Path) -> Command {
+        let mut command = Command::new(self.root.join(path));
+        command.env("TB_DIR", state).current_dir(&self.root);
+        command
+    }
+}
+
+/// A program of the tool cache.
+pub fn tool(name: &str) -> PathBuf {
+    let cache = std::env::var_os("METAL3_TOOLS").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/metal3-tools"),
+        PathBuf::from,
+    );
+    cache.join("bin").join(name)
+}
+
+/// Standard output of a command that must succeed.
+///
+/// # Errors
+/// With the end of what it printed.
+pub async fn output(mut command: Command, what: &str) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .with_context(|| format!("{what}: cannot be started"))?;
+    finish(&output, what)
+}
+
+async fn fed(mut command: Command, input: &str, what: &str) -> Result<String> {
+    use tokio::io::AsyncWriteExt as _;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{what}: cannot be started"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    finish(&child.wait_with_output().await?, what)
+}
+
+fn finish(output: &std::process::Output, what: &str) -> Result<String> {
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = text.lines().rev().take(12).collect();
+        let tail: Vec<&str> = lines.into_iter().rev().collect();
+        bail!("{what} failed ({}):\n{}", output.status, tail.join("\n"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,276 @@
+//! The servers: a real Ironic with emulated BMCs and agents, or ironic-sim. Everything above sees one interface.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use metal3_testkit::wait;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::bed::{Bed, output};
+use crate::config_drive::ConfigDrive;
+
+/// What plays the hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ironic from PyPI, emulated Redfish BMCs, simulated agents.
+    Ironic,
+    /// `ironic-sim`.
+    Sim,
+}
+
+/// Running hardware.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// What it is.
+    pub kind: Kind,
+    /// How many servers there are.
+    pub servers: usize,
+    /// URL of the Ironic API, ending in `/v1`.
+    pub endpoint: String,
+    /// Image to install.
+    pub image: String,
+    /// Its SHA-256.
+    pub checksum: String,
+    /// User name of the BMCs.
+    pub bmc_username: String,
+    /// Password of the BMCs.
+    pub bmc_password: String,
+    facts: BTreeMap<String, String>,
+    http: reqwest::Client,
+    scratch: PathBuf,
+}
+
+/// A server that runs what was installed on it.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// The server's own name for itself.
+    pub system: String,
+    /// The config drive that it received.
+    pub drive: ConfigDrive,
+}
+
+const SIM_ADDRESS: &str = "127.0.0.1:6385";
+
+impl Hardware {
+    /// Starts the hardware.
+    ///
+    /// # Errors
+    /// When a part does not come up.
+    pub async fn start(bed: &Bed, kind: Kind, servers: usize) -> Result<Self> {
+        let facts = match kind {
+            Kind::Ironic => {
+                let count = servers.to_string();
+                // Nodes that were found powered on stay so, and power is read often: the bed is quicker than a rack.
+                let env = [
+                    ("TB_HOSTS", count.as_str()),
+                    ("TB_IPMI", "0"),
+                    ("TB_POWER_SYNC", "5"),
+                ];
+                bed.ironic(&["up"], &env).await?;
+                parse_env(&bed.ironic(&["env"], &[]).await?)
+            }
+            Kind::Sim => start_sim(bed).await?,
+        };
+        Self::with(bed, kind, servers, facts)
+    }
+
+    /// The hardware that an earlier process started.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub async fn find(bed: &Bed, kind: Kind, servers: usize) -> Result<Self> {
+        let facts = match kind {
+            Kind::Ironic => parse_env(&bed.ironic(&["env"], &[]).await?),
+            Kind::Sim => sim_facts(),
+        };
+        Self::with(bed, kind, servers, facts)
+    }
+
+    fn with(bed: &Bed, kind: Kind, servers: usize, facts: BTreeMap<String, String>) -> Result<Self> {
+        let fact = |name: &str| {
+            facts
+                .get(name)
+                .cloned()
+                .with_context(|| format!("the test bed does not tell {name}"))
+        };
+        Ok(Self {
+            kind,
+            servers,
+            endpoint: fact("IRONIC_ENDPOINT")?,
+            image: fact("IMAGE_URL")?,
+            checksum: fact("IMAGE_SHA256")?,
+            bmc_username: fact("BMC_USERNAME")?,
+            bmc_password: fact("BMC_PASSWORD")?,
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(10))
+                .build()?,
+            scratch: bed.dir.clone(),
+            facts,
+        })
+    }
+
+    /// Variables of `clusterctl init` that tell bmo about Ironic.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let names = [
+            "IRONIC_ENDPOINT",
+            "IRONIC_USERNAME",
+            "IRONIC_PASSWORD",
+            "DEPLOY_KERNEL_URL",
+            "DEPLOY_RAMDISK_URL",
+        ];
+        let known = names
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), self.facts.get(name)?.clone())));
+        known
+            .chain([("PROVISIONING_LIMIT".to_owned(), self.servers.max(20).to_string())])
+            .collect()
+    }
+
+    /// BMC address and boot MAC address of a server; they count from 1.
+    pub fn bmc(&self, number: usize) -> (String, String) {
+        let mac = format!("52:54:00:00:{:02x}:{:02x}", number >> 8, number & 255);
+        let address = match self.kind {
+            Kind::Ironic => {
+                let prefix = self.facts.get("BMC_ADDRESS_PREFIX").map_or("", String::as_str);
+                format!("{prefix}00000000-0000-4000-8000-{number:012x}")
+            }
+            Kind::Sim => {
+                format!("redfish-virtualmedia+https://bmc-{number}.example.com/redfish/v1/Systems/1")
+            }
+        };
+        (address, mac)
+    }
+
+    /// The servers that run an image now.
+    ///
+    /// # Errors
+    /// When the hardware does not answer, or a config drive cannot be read.
+    pub async fn booted(&self) -> Result<Vec<Booted>> {
+        let (base, running) = match self.kind {
+            Kind::Ironic => (self.fact("AGENT_CONTROL"), "instance"),
+            Kind::Sim => (format!("http://{SIM_ADDRESS}/sim/v1"), "instance"),
+        };
+        let list: Vec<Value> = self.get(&format!("{base}/machines")).await?;
+        let mut booted = Vec::new();
+        for machine in list.iter().filter(|machine| machine["state"] == running) {
+            let Some(system) = machine["system"].as_str() else {
+                continue;
+            };
+            let full: Value = self.get(&format!("{base}/machines/{system}")).await?;
+            let drive = match &full["disk"]["configdrive"] {
+                Value::String(text) => ConfigDrive::from_iso(text, &self.scratch).await,
+                other => ConfigDrive::from_json(other),
+            };
+            let drive = drive.with_context(|| format!("config drive of server {system}"))?;
+            booted.push(Booted {
+                system: system.to_owned(),
+                drive,
+            });
+        }
+        Ok(booted)
+    }
+
+    /// Names of the nodes that Ironic knows.
+    ///
+    /// # Errors
+    /// When Ironic does not answer.
+    pub async fn nodes(&self) -> Result<Vec<String>> {
+        let answer: Value = self
+            .get(&format!("{}/nodes?fields=name&limit=1000", self.endpoint))
+            .await?;
+        let nodes = answer["nodes"]
+            .as_array()
+            .context("Ironic's answer has no nodes")?;
+        Ok(nodes
+            .iter()
+            .filter_map(|node| Some(node["name"].as_str()?.to_owned()))
+            .collect())
+    }
+
+    /// How many nodes were ever created: only ironic-sim counts.
+    ///
+    /// # Errors
+    /// When ironic-sim does not answer.
+    pub async fn nodes_created(&self) -> Result<Option<u64>> {
+        match self.kind {
+            Kind::Ironic => Ok(None),
+            Kind::Sim => {
+                let stats: Value = self.get(&format!("http://{SIM_ADDRESS}/sim/v1/stats")).await?;
+                stats["nodes_created"]
+                    .as_u64()
+                    .map(Some)
+                    .context("ironic-sim's statistics lack nodes_created")
+            }
+        }
+    }
+
+    fn fact(&self, name: &str) -> String {
+        self.facts.get(name).cloned().unwrap_or_default()
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
+        let mut request = self
+            .http
+            .get(url)
+            .header("X-OpenStack-Ironic-API-Version", "1.89");
+        if url.starts_with(&self.endpoint)
+            && let Some(user) = self.facts.get("IRONIC_USERNAME")
+        {
+            request = request.basic_auth(user, self.facts.get("IRONIC_PASSWORD"));
+        }
+        let answer = request.send().await?.error_for_status()?;
+        answer
+            .json()
+            .await
+            .with_context(|| format!("the answer of {url} is not the JSON expected"))
+    }
+}
+
+fn parse_env(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn sim_facts() -> BTreeMap<String, String> {
+    [
+        ("IRONIC_ENDPOINT", format!("http://{SIM_ADDRESS}/v1")),
+        ("IMAGE_URL", "http://images.example.com/node.qcow2".into()),
+        ("IMAGE_SHA256", "0".repeat(64)),
+        ("BMC_USERNAME", "root".into()),
+        ("BMC_PASSWORD", "calvin".into()),
+        ("DEPLOY_KERNEL_URL", "http://images.example.com/ipa.kernel".into()),
+        (
+            "DEPLOY_RAMDISK_URL",
+            "http://images.example.com/ipa.initramfs".into(),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+async fn start_sim(bed: &Bed) -> Result<BTreeMap<String, String>> {
+    let mut command = Command::new("setsid");
+    command
+        .arg("--fork")
+        .arg("sh")
+        .arg("-c")
+        .arg(r#"echo $$ >"$1/run/ironic-sim.pid"; exec "$2" --listen "$3" >"$1/log/ironic-sim.log" 2>&1"#);
+    let state = bed.capi_dir();
+    command
+        .arg("sh")
+        .arg(&state)
+        .arg(crate::stack::service("ironic-sim")?)
+        .arg(SIM_ADDRESS);
+    output(command, "starting ironic-sim").await?;
+    wait::try_until("ironic-sim to answer", Duration::from_secs(10), async || {
+        tokio::net::TcpStream::connect(SIM_ADDRESS).await.ok()
+    })
+    .await?;
+    Ok(sim_facts())
+}

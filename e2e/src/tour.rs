@@ -1,0 +1,311 @@
+//! The main job, step by step: a management cluster, servers, hosts, a workload cluster on them, and the way back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use metal3_testkit::wait::try_until;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::bed::Bed;
+use crate::chaos;
+use crate::hardware::{Hardware, Kind};
+use crate::player::{self, Target};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::stack::{self, Election};
+use crate::view::View;
+
+/// Namespace of hosts and Cluster.
+pub const NAMESPACE: &str = "metal3";
+/// Name of the Cluster.
+pub const CLUSTER: &str = "demo";
+/// Kubernetes version of the workload cluster.
+const VERSION: &str = "v1.36.1";
+/// Address of its API server; the test bed gives it to the network namespace.
+const ENDPOINT: (&str, u16) = ("10.124.0.1", 6443);
+/// The bound of one milestone; nothing that works takes this long, also on a busy machine.
+const BOUND: Duration = Duration::from_secs(900);
+
+/// What to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// On ironic-sim instead of Ironic.
+    pub sim: bool,
+    /// Number of hosts.
+    pub hosts: usize,
+    /// Number of worker machines.
+    pub workers: usize,
+    /// Kill services at random; the seed.
+    pub chaos: Option<u64>,
+}
+
+impl Plan {
+    const fn kind(&self) -> Kind {
+        if self.sim { Kind::Sim } else { Kind::Ironic }
+    }
+}
+
+/// Goes all the way up.
+///
+/// # Errors
+/// Which milestone was missed and what was seen instead.
+pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
+    let progress = Arc::new(Progress::default());
+    let mut report = Report::default();
+    ensure!(
+        plan.hosts > plan.workers,
+        "{} hosts are too few for 1 + {} machines",
+        plan.hosts,
+        plan.workers
+    );
+    std::fs::create_dir_all(&bed.dir)?;
+    std::fs::write(bed.dir.join("plan.json"), serde_json::to_vec(plan)?)?;
+
+    progress.step("Starting a management cluster: etcd, kube-apiserver, kube-controller-manager");
+    bed.capi(&["up"]).await?;
+    let what = if plan.sim {
+        "ironic-sim"
+    } else {
+        "Ironic, Redfish BMCs and agents"
+    };
+    progress.step(&format!("Starting {} servers: {what}", plan.hosts));
+    let hardware = Hardware::start(bed, plan.kind(), plan.hosts).await?;
+    progress.step("clusterctl init --core cluster-api --bootstrap kubeadm --control-plane kubeadm --infrastructure metal3");
+    stack::init(bed, &hardware).await?;
+    progress.step("Starting bmo and capm3");
+    let election = if plan.chaos.is_some() {
+        Election::Off
+    } else {
+        Election::On
+    };
+    stack::start(bed, election).await?;
+    milestone(
+        &mut report,
+        &progress,
+        "management cluster with Cluster API and Metal3",
+    );
+
+    let chaos = Chaos::start(bed, plan, &progress);
+    let client = client(&bed.kubeconfig()).await?;
+    let view = View::new(client, NAMESPACE, plan.hosts);
+    progress.step(&format!("Creating {} BareMetalHosts", plan.hosts));
+    apply(bed, &host_manifests(&hardware)).await?;
+    try_until("every host to be available", BOUND, async || {
+        view.all_hosts(&progress, "available").await
+    })
+    .await?;
+    milestone(&mut report, &progress, "all hosts available");
+
+    progress.step(&format!(
+        "Creating Cluster {CLUSTER}: 1 control plane machine, {} workers",
+        plan.workers
+    ));
+    apply(bed, &cluster_manifests(bed, plan, &hardware).await?).await?;
+    let player = CancellationToken::new();
+    let target = Target {
+        namespace: NAMESPACE.into(),
+        cluster: CLUSTER.into(),
+        host: ENDPOINT.0.into(),
+        port: ENDPOINT.1,
+        version: VERSION.into(),
+    };
+    let mut playing = tokio::spawn(player::run(
+        bed.clone(),
+        hardware.clone(),
+        target,
+        Arc::clone(&progress),
+        player.clone(),
+    ));
+    let running = try_until(
+        "every Machine to run and the Cluster to be available",
+        BOUND,
+        async || view.cluster_available(&progress, 1 + plan.workers).await,
+    );
+    tokio::select! {
+        running = running => running?,
+        played = &mut playing => played?.context("a server could not boot")?,
+    }
+    milestone(&mut report, &progress, "all Machines running, Cluster available");
+    player.cancel();
+    playing.await??;
+    report.kills = chaos.stop().await?;
+
+    progress.step(&format!("clusterctl describe cluster {CLUSTER}"));
+    for line in bed
+        .capi(&["clusterctl", "describe", "cluster", CLUSTER, "-n", NAMESPACE])
+        .await?
+        .lines()
+    {
+        progress.line(line);
+    }
+    view.fill(&mut report).await?;
+    report.ironic_nodes = hardware.nodes().await?.len();
+    report.ironic_nodes_created = hardware.nodes_created().await?;
+    Ok(report)
+}
+
+/// Goes all the way back: the Cluster, then the hosts. What runs is stopped by the caller.
+///
+/// # Errors
+/// Which milestone was missed and what was seen instead.
+pub async fn down(bed: &Bed) -> Result<Report> {
+    let plan = std::fs::read(bed.dir.join("plan.json")).context("no quickstart runs here")?;
+    let plan: Plan = serde_json::from_slice(&plan)?;
+    let progress = Arc::new(Progress::default());
+    let mut report = Report::default();
+    let hardware = Hardware::find(bed, plan.kind(), plan.hosts).await?;
+    let view = View::new(client(&bed.kubeconfig()).await?, NAMESPACE, plan.hosts);
+    let chaos = Chaos::start(bed, &plan, &progress);
+
+    progress.step(&format!(
+        "Deleting Cluster {CLUSTER}: machines go, hosts are deprovisioned and free again"
+    ));
+    bed.kubectl(
+        &[
+            "delete",
+            "cluster",
+            CLUSTER,
+            "-n",
+            NAMESPACE,
+            "--wait=false",
+            "--ignore-not-found",
+        ],
+        None,
+    )
+    .await?;
+    try_until("the Cluster to be gone", BOUND, async || {
+        view.cluster_gone(&progress).await
+    })
+    .await?;
+    bed.capi(&["target", "down", NAMESPACE, CLUSTER]).await?;
+    try_until("every host to be available again", BOUND, async || {
+        view.all_hosts(&progress, "available").await
+    })
+    .await?;
+    milestone(&mut report, &progress, "Cluster deleted, all hosts available");
+    view.fill(&mut report).await?;
+
+    progress.step("Deleting the BareMetalHosts");
+    bed.kubectl(&["delete", "bmh", "--all", "-n", NAMESPACE, "--wait=false"], None)
+        .await?;
+    try_until("every host to be gone", BOUND, async || {
+        view.no_hosts(&progress).await
+    })
+    .await?;
+    milestone(&mut report, &progress, "hosts deleted");
+    report.kills = chaos.stop().await?;
+    report.ironic_nodes = hardware.nodes().await?.len();
+    report.ironic_nodes_created = hardware.nodes_created().await?;
+    Ok(report)
+}
+
+/// A client for the management cluster.
+///
+/// # Errors
+/// When the kubeconfig cannot be read.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+fn milestone(report: &mut Report, progress: &Progress, name: &str) {
+    report.seconds.push((name.to_owned(), progress.seconds()));
+}
+
+async fn apply(bed: &Bed, manifests: &str) -> Result<()> {
+    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(manifests))
+        .await?;
+    Ok(())
+}
+
+fn host_manifests(hardware: &Hardware) -> String {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    let hosts = (1..=hardware.servers).flat_map(|number| {
+        let name = format!("host-{number}");
+        let secret = format!("{name}-bmc");
+        let (address, mac) = hardware.bmc(number);
+        [
+            json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": secret, "namespace": NAMESPACE},
+                "stringData": {"username": hardware.bmc_username, "password": hardware.bmc_password},
+            }),
+            json!({
+                "apiVersion": "metal3.io/v1alpha1",
+                "kind": "BareMetalHost",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {
+                    "online": true,
+                    "bootMACAddress": mac,
+                    "bmc": {"address": address, "credentialsName": secret, "disableCertificateVerification": true},
+                },
+            }),
+        ]
+    });
+    let documents: Vec<String> = std::iter::once(namespace)
+        .chain(hosts)
+        .map(|object| object.to_string())
+        .collect();
+    documents.join("\n---\n")
+}
+
+async fn cluster_manifests(bed: &Bed, plan: &Plan, hardware: &Hardware) -> Result<String> {
+    let (workers, port) = (plan.workers.to_string(), ENDPOINT.1.to_string());
+    let arguments = [
+        "clusterctl",
+        "generate",
+        "cluster",
+        CLUSTER,
+        "-n",
+        NAMESPACE,
+        "--infrastructure",
+        "metal3",
+        "--kubernetes-version",
+        VERSION,
+        "--control-plane-machine-count",
+        "1",
+        "--worker-machine-count",
+        &workers,
+    ];
+    let variables = [
+        ("CLUSTER_APIENDPOINT_HOST", ENDPOINT.0),
+        ("CLUSTER_APIENDPOINT_PORT", &port),
+        ("IMAGE_URL", &hardware.image),
+        ("IMAGE_CHECKSUM", &hardware.checksum),
+        ("IMAGE_CHECKSUM_TYPE", "sha256"),
+        ("IMAGE_FORMAT", "qcow2"),
+    ];
+    bed.capi_with(&arguments, &variables).await
+}
+
+/// The killer, if there is one.
+struct Chaos {
+    stop: CancellationToken,
+    task: Option<tokio::task::JoinHandle<Result<u32>>>,
+}
+
+impl Chaos {
+    fn start(bed: &Bed, plan: &Plan, progress: &Arc<Progress>) -> Self {
+        let stop = CancellationToken::new();
+        let task = plan
+            .chaos
+            .map(|seed| tokio::spawn(chaos::run(bed.clone(), seed, Arc::clone(progress), stop.clone())));
+        Self { stop, task }
+    }
+
+    async fn stop(self) -> Result<u32> {
+        self.stop.cancel();
+        match self.task {
+            Some(task) => task.await?,
+            None => Ok(0),
+        }
+    }
+}

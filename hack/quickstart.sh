@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The main job of Metal³ on one machine, for real: see README.md.
+#
+#   hack/quickstart.sh up            set everything up; ends with a table of what runs
+#   hack/quickstart.sh exec <cmd>    run kubectl or another command inside; also: clusterctl <args>, grpc <call> [json]
+#   hack/quickstart.sh down          delete the cluster and the hosts, stop everything, leave nothing behind
+#   hack/quickstart.sh setup         only build and install what `up` needs
+#
+# Settings (environment): SIM=1 ironic-sim instead of Ironic, HOSTS (3), WORKERS (2), CHAOS=<seed> kill services at random,
+# FORCE=1 `down` stops everything without deleting objects first, REPORT=<file> what came out, as JSON,
+# QUICKSTART_DIR (.quickstart) state and logs, QUICKSTART_NETNS (metal3) network namespace
+set -euo pipefail
+ROOT=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+cd "$ROOT"
+export QUICKSTART_ROOT=$ROOT QUICKSTART_NETNS=${QUICKSTART_NETNS:-metal3}
+QUICKSTART_DIR=$(readlink -m "${QUICKSTART_DIR:-$ROOT/.quickstart}"); export QUICKSTART_DIR
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
+PACKAGES="jq curl openssl iproute2 util-linux genisoimage python3-venv mtools dosfstools qemu-utils ipmitool"
+
+say() { printf '\033[1m%s\033[0m\n' "$*"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { command -v sudo >/dev/null || die "root is needed to make a network namespace: run as root, or install sudo"
+	exec sudo -E env "PATH=$PATH" "HOME=$HOME" "${BASH_SOURCE[0]}" "$@"; }
+capi() { TB_DIR=$QUICKSTART_DIR/capi TB_NETNS=$QUICKSTART_NETNS hack/testbed/capi.sh "$@"; }
+ironic() { TB_DIR=$QUICKSTART_DIR/ironic hack/testbed/ironic.sh "$@"; }
+
+setup() {
+	local tool missing=()
+	for tool in go:'Go 1.26 (https://go.dev/dl)' cargo:'Rust 1.95 (https://rustup.rs)' python3:'Python 3.11'; do
+		command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
+	done
+	[ ${#missing[@]} = 0 ] || die "missing: $(printf '%s, ' "${missing[@]}")please install and run again"
+	for tool in $PACKAGES; do dpkg -s "$tool" >/dev/null 2>&1 || missing+=("$tool"); done
+	if [ ${#missing[@]} != 0 ]; then
+		say "Installing Debian packages: ${missing[*]}"
+		command -v apt-get >/dev/null || die "this is no Debian: install the equivalents of ${missing[*]}"
+		apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}" >/dev/null
+	fi
+	say "Building the tools (Kubernetes, Cluster API, …); about 15 minutes the first time, nothing later"
+	hack/tools/build.sh all
+	say "Building Metal³"
+	cargo build --locked -p metal3-bmo -p metal3-capm3 -p metal3-ironic-sim -p metal3-e2e -p xtask
+	[ "${SIM:-}" = 1 ] || ironic install
+}
+
+up() {
+	[ ! -e "$QUICKSTART_DIR/plan.json" ] || die "it runs already: use it, or stop it by make quickstart-down"
+	setup
+	mkdir -p "$QUICKSTART_DIR"
+	"$CARGO_TARGET_DIR/debug/xtask" dist "$QUICKSTART_DIR/dist" >/dev/null
+	capi repo "$QUICKSTART_DIR/dist" 2>/dev/null
+	local args=(--hosts "${HOSTS:-3}" --workers "${WORKERS:-2}")
+	[ "${SIM:-}" != 1 ] || args+=(--sim)
+	[ -z "${CHAOS:-}" ] || args+=(--chaos "$CHAOS")
+	if ! capi exec "$CARGO_TARGET_DIR/debug/quickstart" up "${args[@]}"; then
+		die "
+It did not work. Logs: $QUICKSTART_DIR/capi/log and $QUICKSTART_DIR/ironic/log.
+What still runs can be looked at by hack/quickstart.sh exec; FORCE=1 make quickstart-down clears it away."
+	fi
+	cat <<-E
+		It runs now. Try next:
+		  hack/quickstart.sh exec kubectl get bmh,metal3machines,machines -n metal3
+		  hack/quickstart.sh exec kubectl describe bmh host-1 -n metal3       # conditions and events tell what it did
+		  hack/quickstart.sh exec kubectl scale machinedeployment demo -n metal3 --replicas=0
+		  hack/quickstart.sh grpc ListHosts '{"namespace": "metal3"}'         # more in docs/grpc.md
+		  make quickstart-down                                               # give everything back
+		Logs: $QUICKSTART_DIR/capi/log
+	E
+}
+
+# One call of the HostService as a user would make it: with a token of a ServiceAccount that may.
+grpc() {
+	local ns=capm3-system token
+	token=$(capi exec kubectl create token capm3-manager -n $ns --audience metal3-host-service)
+	capi exec grpcurl -cacert "$QUICKSTART_DIR/capi/pods/$ns.capm3-controller-manager/root/opt/metal3/certs/host-service/ca.crt" \
+		-H "authorization: Bearer $token" -d "${2:-{\}}" baremetal-operator-host-service.$ns.svc:8443 "metal3.host.v1.HostService/$1"
+}
+
+down() {
+	local status=0
+	if [ "${FORCE:-}" != 1 ] && [ -e "$QUICKSTART_DIR/plan.json" ]; then
+		capi exec "$CARGO_TARGET_DIR/debug/quickstart" down || status=$?
+		[ $status = 0 ] || echo "the objects could not be deleted (see above); stopping everything all the same" >&2
+	fi
+	if [ -d "$QUICKSTART_DIR/ironic" ]; then ironic down; fi
+	capi down --purge 2>/dev/null
+	rm -rf "$QUICKSTART_DIR"
+	say "Everything is stopped and removed."
+	return $status
+}
+
+case ${1:-} in
+up | down | setup) "$1" ;;
+grpc) shift; grpc "$@" ;;
+exec | clusterctl) capi "$@" ;;
+*) sed -n '2,13p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+esac
