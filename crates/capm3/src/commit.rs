@@ -31,6 +31,7 @@ const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 pub(crate) enum Failure {
     #[error("kubernetes: {0}")]
     Kubernetes(#[from] kube::Error),
+    /// Others were faster, several times in a row: coming back at once would make it worse.
     #[error("the host service: {0}")]
     Contended(String),
     #[error("{kind} {key} cannot be read: {error}; correct it by kubectl edit")]
@@ -48,11 +49,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Something changed meanwhile: try again at once.
     fn is_conflict(&self) -> bool {
-        match self {
-            Self::Kubernetes(kube::Error::Api(status)) => status.code == 409,
-            Self::Contended(_) => true,
-            Self::Kubernetes(_) | Self::Malformed { .. } | Self::Deadline | Self::NotLeading => false,
-        }
+        matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 409)
     }
 
     fn is_not_found(&self) -> bool {

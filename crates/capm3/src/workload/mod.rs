@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::TryStreamExt as _;
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
@@ -156,7 +156,7 @@ impl Follower {
         let backoff = Backoff::default();
         loop {
             let error = match self.connect().await {
-                Ok((secret, client)) => self.follow(&secret, client, &backoff).await,
+                Ok((version, client)) => self.follow(&version, client, &backoff).await,
                 Err(error) => error,
             };
             let delay = backoff.next((), rand::random()).min(LONGEST_DELAY);
@@ -167,11 +167,11 @@ impl Follower {
     }
 
     /// Reads the Secret anew: it may have changed, which is why the cluster failed.
-    async fn connect(&self) -> Result<(Secret, Client), String> {
+    async fn connect(&self) -> Result<(String, Client), String> {
         let connect = async {
             let secret = kubeconfig::read(&self.management, &self.cluster).await?;
             let client = kubeconfig::client(&self.cluster, &secret, USER_AGENT).await?;
-            Ok((secret, client))
+            Ok((secret.resource_version().unwrap_or_default(), client))
         };
         match tokio::time::timeout(CALL_DEADLINE, connect).await {
             Ok(Ok(connected)) => Ok(connected),
@@ -184,7 +184,7 @@ impl Follower {
     }
 
     /// Follows until the cluster fails or its Secret changed; why.
-    async fn follow(&self, secret: &Secret, client: Client, backoff: &Backoff<()>) -> String {
+    async fn follow(&self, version: &str, client: Client, backoff: &Backoff<()>) -> String {
         self.nodes.connected(client.clone());
         let mut events = pin!(watcher(Api::<Node>::all(client), watcher::Config::default()));
         let mut complete = false;
@@ -196,7 +196,7 @@ impl Follower {
                 // Until the first listing is complete, silence means that nobody is there. Later the watcher notices.
                 () = tokio::time::sleep(CALL_DEADLINE), if !complete => return no_answer(),
                 _ = looks.tick() => {
-                    if self.secret_changed(secret).await {
+                    if self.secret_changed(version).await {
                         return "its kubeconfig changed".into();
                     }
                     continue;
@@ -220,10 +220,10 @@ impl Follower {
     }
 
     /// A new kubeconfig may lead elsewhere while the old connection still works.
-    async fn secret_changed(&self, known: &Secret) -> bool {
+    async fn secret_changed(&self, known: &str) -> bool {
         let read = kubeconfig::read(&self.management, &self.cluster);
         match tokio::time::timeout(CALL_DEADLINE, read).await {
-            Ok(Ok(secret)) => secret.resource_version() != known.resource_version(),
+            Ok(Ok(secret)) => secret.resource_version().as_deref() != Some(known),
             // Not knowing is no reason to leave a cluster that answers.
             Ok(Err(_)) | Err(_) => false,
         }
