@@ -1,4 +1,5 @@
-//! Writing a verdict: finalizer, status, other objects, events; the finalizer goes last. Each step can be repeated.
+//! Writing a verdict: finalizer, results, status, other objects, events; the finalizer goes last. Each step can be
+//! repeated.
 
 use std::sync::{Arc, PoisonError};
 
@@ -36,6 +37,14 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
         finalizers.push(names::FINALIZER_HOST.to_owned());
         current = set_finalizers(context, &api, &current, &finalizers).await?;
     }
+    // The status records that inspection is over: after a crash in between nobody would write its result any more.
+    let (results, writes): (Vec<_>, Vec<_>) = verdict
+        .writes
+        .into_iter()
+        .partition(|write| matches!(write, Write::HardwareData(_)));
+    for write in results {
+        perform(context, &api, &current, write).await?;
+    }
     if verdict.finish != Finish::RemoveFinalizer && host.status.as_ref() != Some(&verdict.status) {
         let unchanged = host.status.is_none() && verdict.status == Default::default();
         if !unchanged {
@@ -47,7 +56,7 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             remember(context, &current);
         }
     }
-    for write in verdict.writes {
+    for write in writes {
         perform(context, &api, &current, write).await?;
     }
     for event in &verdict.events {
