@@ -101,9 +101,11 @@ impl ControlPlane {
                 &url(peer),
             ])
             .args(["--initial-cluster", &format!("default={}", url(peer))])
+            .tail(3)
             .start()?;
         let apiserver = Program::new(apiserver)
             .args(apiserver_flags(dir, &url(client), secure))
+            .tail(3)
             .start()?;
         let url = format!("https://127.0.0.1:{secure}");
         let kubeconfig = dir.join("admin.kubeconfig");
@@ -300,11 +302,6 @@ fn apiserver_flags(dir: &Path, etcd: &str, port: u16) -> Vec<String> {
         ("service-account-issuer", "https://kubernetes.default.svc".into()),
         ("service-cluster-ip-range", "10.96.0.0/16".into()),
         ("authorization-mode", "RBAC".into()),
-        // Off by default, but on in OpenShift: owner references that block deletion need a permission of their own.
-        (
-            "enable-admission-plugins",
-            "OwnerReferencesPermissionEnforcement".into(),
-        ),
         ("audit-policy-file", file("audit-policy.yaml")),
         ("audit-log-path", file("audit.log")),
     ]

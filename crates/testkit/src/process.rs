@@ -17,6 +17,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    tail: usize,
 }
 
 impl Program {
@@ -28,6 +29,7 @@ impl Program {
             args: Vec::new(),
             env: Vec::new(),
             dir: None,
+            tail: 30,
         }
     }
 
@@ -79,6 +81,13 @@ impl Program {
     #[must_use]
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// How many lines of its log are shown when a test fails; 30 unless told.
+    #[must_use]
+    pub const fn tail(mut self, lines: usize) -> Self {
+        self.tail = lines;
         self
     }
 
@@ -260,7 +269,7 @@ impl Drop for Process {
             eprintln!(
                 "---- {} {state}; end of its log:\n{}\n----",
                 self.name,
-                self.log_end(80)
+                self.log_end(self.program.tail)
             );
         }
     }
