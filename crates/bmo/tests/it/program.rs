@@ -1,0 +1,139 @@
+//! The program under test.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use metal3_rpc::v1::host_service_client::HostServiceClient;
+use metal3_testkit::certs::{self, ServerDir};
+use metal3_testkit::process::{Process, Program};
+use metal3_testkit::{http, port, wait};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+/// A running bmo.
+pub(crate) struct Bmo {
+    pub(crate) process: Arc<Process>,
+    pub(crate) certificates: ServerDir,
+    grpc: u16,
+    health: u16,
+    metrics: u16,
+}
+
+/// How to start one.
+pub(crate) struct Launch<'a> {
+    pub(crate) kubeconfig: &'a Path,
+    /// Namespaces to watch; empty: all.
+    pub(crate) watch: &'a str,
+    /// Where its leases are.
+    pub(crate) home: &'a str,
+    pub(crate) ironic: &'a str,
+    pub(crate) leader_election: bool,
+}
+
+impl Launch<'_> {
+    pub(crate) fn start(self) -> Bmo {
+        let Self {
+            kubeconfig,
+            watch,
+            home,
+            ironic,
+            leader_election,
+        } = self;
+        let certificates = certs::server_dir(&["localhost", "127.0.0.1"]).unwrap();
+        let [grpc, health, metrics] = [(); 3].map(|()| port::free().unwrap());
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let nowhere = PathBuf::from("/nonexistent");
+        let process = Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .args(["--namespace", watch, "--pod-namespace", home])
+            .args(["--grpc-bind-address", &address(grpc)])
+            .args([
+                "--health-addr",
+                &address(health),
+                "--metrics-addr",
+                &address(metrics),
+            ])
+            .arg("--grpc-cert-dir")
+            .arg(&certificates.dir)
+            .arg(format!("--leader-elect={leader_election}"))
+            .env("IRONIC_ENDPOINT", ironic)
+            .env("METAL3_AUTH_ROOT_DIR", &nowhere)
+            .env("IRONIC_CACERT_FILE", &nowhere)
+            .env("RUST_LOG", "info,metal3_bmo=debug")
+            .start()
+            .unwrap();
+        Bmo {
+            process: Arc::new(process),
+            certificates,
+            grpc,
+            health,
+            metrics,
+        }
+    }
+}
+
+pub(crate) type Hosts = HostServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Sends a token with each call.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    pub(crate) fn new(token: Option<&str>) -> Self {
+        Self(token.map(|token| format!("Bearer {token}").parse().unwrap()))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Bmo {
+    /// Waits until it says so itself.
+    pub(crate) async fn ready(&self) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.health);
+        wait::until("bmo to be ready", wait::LONG, async || {
+            if let Some(status) = self.process.ended() {
+                panic!("bmo ended with {status}:\n{}", self.process.log_end(20));
+            }
+            match http::get(&url).await {
+                Ok((200, _)) => Ok(()),
+                Ok((code, body)) => Err(format!("{code} {body}")),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let (code, text) = http::get(&format!("http://127.0.0.1:{}/metrics", self.metrics))
+            .await
+            .unwrap();
+        assert_eq!(code, 200);
+        text
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("localhost:{}", self.grpc)
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.certificates.ca));
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.address())).unwrap();
+        endpoint.tls_config(tls).unwrap().connect_lazy()
+    }
+
+    /// A client of the HostService with this token.
+    pub(crate) fn hosts(&self, token: Option<&str>) -> Hosts {
+        HostServiceClient::with_interceptor(self.channel(), Bearer::new(token))
+    }
+}
