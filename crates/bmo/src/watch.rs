@@ -1,11 +1,11 @@
 //! One watch of all BareMetalHosts feeds both the index of the HostService and, while leading, the controller.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -33,12 +33,7 @@ pub(crate) struct Feed {
 }
 
 /// Watches until shutdown.
-pub(crate) async fn run(
-    client: Client,
-    namespaces: Vec<String>,
-    mut feed: Feed,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn run(client: Client, namespaces: Vec<String>, feed: Feed, shutdown: CancellationToken) {
     let apis: Vec<Api<Guarded>> = if namespaces.is_empty() {
         vec![Api::all(client)]
     } else {
@@ -47,72 +42,159 @@ pub(crate) async fn run(
             .map(|namespace| Api::namespaced(client.clone(), namespace))
             .collect()
     };
-    // Several namespaces are several watches; the index is complete when each has listed once.
-    let mut listing = apis.len();
-    let streams = apis
-        .into_iter()
-        .map(|api| watcher(api, watcher::Config::default()).default_backoff().boxed());
+    let mut scopes = Scopes::new(apis.len(), feed);
+    let streams = apis.into_iter().enumerate().map(|(scope, api)| {
+        watcher(api, watcher::Config::default())
+            .default_backoff()
+            .map(move |event| (scope, event))
+            .boxed()
+    });
     let mut events = futures::stream::select_all(streams);
-    let single = listing == 1;
-    let mut seen = HashMap::new();
-    if !single {
-        feed.index.listing_begins();
-    }
     loop {
         let event = tokio::select! {
-            event = events.try_next() => event,
+            event = events.next() => event,
             () = shutdown.cancelled() => return,
         };
         match event {
-            Ok(Some(event)) => {
-                feed.writer.apply_watcher_event(&event);
-                take(&feed, event, single, &mut listing, &mut seen);
-            }
-            Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of hosts was interrupted"),
+            Some((scope, Ok(event))) => scopes.take(scope, event),
+            Some((_, Err(error))) => tracing::warn!(%error, "the watch of hosts was interrupted"),
+            None => return,
         }
     }
 }
 
-fn take(
-    feed: &Feed,
-    event: watcher::Event<Guarded>,
-    single: bool,
-    listing: &mut usize,
-    seen: &mut HashMap<HostKey, u64>,
-) {
-    match event {
-        watcher::Event::Init if single => feed.index.listing_begins(),
-        watcher::Event::Init => {}
-        watcher::Event::InitApply(host) | watcher::Event::Apply(host) => {
-            let key = key(&host);
-            if let Ok(host) = &host.0 {
-                feed.index.upsert(key.clone(), project(host));
+/// Several namespaces are several watches with one store behind them, which knows of one listing only: the first of
+/// each makes it up together, and a later one is told as what it changed.
+struct Scopes {
+    feed: Feed,
+    scopes: Vec<Scope>,
+    /// Scopes that have not listed yet.
+    pending: usize,
+    /// Deletions that came before the store was complete.
+    early: Vec<Guarded>,
+}
+
+#[derive(Default)]
+struct Scope {
+    /// What is known of each host, to tell changes that matter from our own writes.
+    known: HashMap<HostKey, Known>,
+    /// Hosts of a listing in progress.
+    listing: Option<HashSet<HostKey>>,
+    listed: bool,
+}
+
+struct Known {
+    mark: u64,
+    host: Guarded,
+}
+
+impl Scopes {
+    fn new(count: usize, mut feed: Feed) -> Self {
+        feed.writer.apply_watcher_event(&watcher::Event::Init);
+        Self {
+            feed,
+            scopes: (0..count).map(|_| Scope::default()).collect(),
+            pending: count,
+            early: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, scope: usize, event: watcher::Event<Guarded>) {
+        let Some(scope) = self.scopes.get_mut(scope) else {
+            return;
+        };
+        match event {
+            watcher::Event::Init => scope.listing = Some(HashSet::new()),
+            watcher::Event::InitApply(host) | watcher::Event::Apply(host) => {
+                let (key, mark) = (key(&host), mark(&host));
+                if let Some(listing) = &mut scope.listing {
+                    listing.insert(key.clone());
+                }
+                let known = Known {
+                    mark,
+                    host: host.clone(),
+                };
+                let before = scope.known.insert(key, known).map(|known| known.mark);
+                self.applied(host, before != Some(mark));
             }
-            let mark = mark(&host);
-            if seen.insert(key, mark) != Some(mark) && feed.leadership.held() {
-                // The receiver ends with the process only.
-                let _ = feed.triggers.send(host);
+            watcher::Event::Delete(host) => {
+                scope.known.remove(&key(&host));
+                self.deleted(host);
+            }
+            watcher::Event::InitDone => {
+                let present = scope.listing.take().unwrap_or_default();
+                let first = !std::mem::replace(&mut scope.listed, true);
+                let gone: Vec<Guarded> = scope
+                    .known
+                    .extract_if(|key, _| !present.contains(key))
+                    .map(|(_, known)| known.host)
+                    .collect();
+                for host in gone {
+                    self.deleted(host);
+                }
+                if first {
+                    self.listed();
+                }
             }
         }
-        watcher::Event::Delete(host) => {
-            let key = key(&host);
-            seen.remove(&key);
-            if let Ok(host) = &host.0 {
-                feed.index.remove(&key, project(host));
-            }
+    }
+
+    /// One more scope has listed.
+    fn listed(&mut self) {
+        self.pending = self.pending.saturating_sub(1);
+        if self.pending > 0 {
+            return;
         }
-        watcher::Event::InitDone => {
-            *listing = listing.saturating_sub(1);
-            if *listing == 0 || single {
-                feed.index.listing_ends();
-                feed.synced.set(true);
-            }
+        self.feed.writer.apply_watcher_event(&watcher::Event::InitDone);
+        for host in std::mem::take(&mut self.early) {
+            self.feed
+                .writer
+                .apply_watcher_event(&watcher::Event::Delete(host));
         }
+        self.feed.index.complete();
+        self.feed.synced.set(true);
+    }
+
+    fn applied(&mut self, host: Guarded, changed: bool) {
+        if let Ok(host) = &host.0 {
+            self.feed.index.upsert(key_of(host), project(host));
+        }
+        if self.pending > 0 {
+            // Nobody is woken: the controller begins with everything that the complete store holds.
+            self.early.retain(|early| key(early) != key(&host));
+            self.feed
+                .writer
+                .apply_watcher_event(&watcher::Event::InitApply(host));
+            return;
+        }
+        self.feed
+            .writer
+            .apply_watcher_event(&watcher::Event::Apply(host.clone()));
+        if changed && self.feed.leadership.held() {
+            // The receiver ends with the process only.
+            let _ = self.feed.triggers.send(host);
+        }
+    }
+
+    fn deleted(&mut self, host: Guarded) {
+        if let Ok(host) = &host.0 {
+            self.feed.index.remove(&key_of(host), project(host));
+        }
+        if self.pending > 0 {
+            self.early.push(host);
+            return;
+        }
+        self.feed
+            .writer
+            .apply_watcher_event(&watcher::Event::Delete(host));
     }
 }
 
 fn key(host: &Guarded) -> HostKey {
+    HostKey::new(host.namespace().unwrap_or_default(), host.name_any())
+}
+
+fn key_of(host: &BareMetalHost) -> HostKey {
     HostKey::new(host.namespace().unwrap_or_default(), host.name_any())
 }
 
@@ -123,4 +205,106 @@ fn mark(host: &Guarded) -> u64 {
     (&metadata.generation, &metadata.annotations, &metadata.finalizers).hash(&mut hasher);
     (metadata.deletion_timestamp.is_some(), &metadata.uid).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::{self, Store};
+    use metal3_kit::probes::Readiness;
+    use serde_json::json;
+    use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+    use super::*;
+
+    struct World {
+        scopes: Scopes,
+        store: Store<Guarded>,
+        index: Arc<HostIndex>,
+        triggered: UnboundedReceiver<Guarded>,
+    }
+
+    fn world(count: usize) -> World {
+        let (store, writer) = reflector::store();
+        let (triggers, triggered) = mpsc::unbounded_channel();
+        let index = Arc::<HostIndex>::default();
+        let feed = Feed {
+            index: Arc::clone(&index),
+            writer,
+            triggers,
+            leadership: Leadership::always(),
+            synced: Readiness::default().condition("hosts"),
+        };
+        World {
+            scopes: Scopes::new(count, feed),
+            store,
+            index,
+            triggered,
+        }
+    }
+
+    fn host(namespace: &str, name: &str, generation: i64) -> Guarded {
+        let metadata = json!({
+            "namespace": namespace, "name": name, "generation": generation, "resourceVersion": generation.to_string()
+        });
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"online": true}})).unwrap()
+    }
+
+    impl World {
+        fn list(&mut self, scope: usize, hosts: Vec<Guarded>) {
+            self.scopes.take(scope, watcher::Event::Init);
+            for host in hosts {
+                self.scopes.take(scope, watcher::Event::InitApply(host));
+            }
+            self.scopes.take(scope, watcher::Event::InitDone);
+        }
+
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<_> = self.store.state().iter().map(|host| host.name_any()).collect();
+            names.sort();
+            names
+        }
+
+        fn woken(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.triggered.try_recv().ok())
+                .map(|host| host.name_any())
+                .collect()
+        }
+    }
+
+    #[test]
+    fn two_namespaces_share_one_store_that_is_complete_with_the_last() {
+        let mut world = world(2);
+        world.list(0, vec![host("a", "a1", 1)]);
+        assert!(world.names().is_empty() && !world.index.synced());
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a2", 2)));
+        world.scopes.take(0, watcher::Event::Delete(host("a", "a1", 3)));
+        world.list(1, vec![host("b", "b1", 4)]);
+        assert_eq!(world.names(), ["a2", "b1"]);
+        assert!(world.index.synced());
+        assert!(
+            world.woken().is_empty(),
+            "the controller begins with everything by itself"
+        );
+    }
+
+    #[test]
+    fn a_later_listing_is_told_as_what_it_changed_once_the_store_shows_it() {
+        let mut world = world(2);
+        world.list(0, vec![host("a", "a1", 1), host("a", "a2", 2)]);
+        world.list(1, vec![host("b", "b1", 3)]);
+        world.list(0, vec![host("a", "a1", 1), host("a", "a3", 5)]);
+        assert_eq!(world.names(), ["a1", "a3", "b1"]);
+        assert_eq!(world.woken(), ["a3"]);
+        assert_eq!(world.index.len(), 3);
+    }
+
+    #[test]
+    fn only_changes_that_a_decision_depends_on_wake_the_controller() {
+        let mut world = world(1);
+        world.list(0, vec![host("a", "a1", 1)]);
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 1)));
+        assert!(world.woken().is_empty());
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 2)));
+        assert_eq!(world.woken(), ["a1"]);
+    }
 }

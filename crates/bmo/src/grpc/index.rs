@@ -43,8 +43,6 @@ struct Hosts {
     /// Changes up to this revision are no longer in `history`.
     forgotten: u64,
     synced: bool,
-    /// Hosts of a listing in progress; those not in it are gone when it ends.
-    listing: Option<BTreeMap<HostKey, Arc<Host>>>,
 }
 
 /// The index; cheap to share.
@@ -70,7 +68,7 @@ impl HostIndex {
 
     /// Number of hosts.
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.read().by_key.len()
     }
 
@@ -126,11 +124,7 @@ impl HostIndex {
     /// A host was seen, by the watch or in the answer to an own write. Older than known: ignored.
     pub(crate) fn upsert(&self, key: HostKey, host: Host) {
         let mut hosts = self.write();
-        let host = Arc::new(host);
-        if let Some(listing) = &mut hosts.listing {
-            listing.insert(key.clone(), Arc::clone(&host));
-        }
-        self.put(&mut hosts, key, host);
+        self.put(&mut hosts, key, Arc::new(host));
     }
 
     fn put(&self, hosts: &mut Hosts, key: HostKey, host: Arc<Host>) {
@@ -150,7 +144,7 @@ impl HostIndex {
         );
     }
 
-    /// A host is gone; `last` is its last content, with the revision of the deletion.
+    /// A host is gone; `last` is its last content, with the revision of the deletion where it is known.
     pub(crate) fn remove(&self, key: &HostKey, last: Host) {
         let mut hosts = self.write();
         if hosts
@@ -160,12 +154,14 @@ impl HostIndex {
         {
             return; // created again since
         }
-        if let Some(listing) = &mut hosts.listing {
-            listing.remove(key);
-        }
-        if hosts.by_key.remove(key).is_some() {
+        if let Some(known) = hosts.by_key.remove(key) {
+            // Found missing by a listing: the revision of the deletion is not known, only that it is a later one.
+            let revision = match revision(&last) {
+                unknown if unknown <= revision(&known) => hosts.revision,
+                deleted => deleted,
+            };
             let change = Change {
-                revision: revision(&last),
+                revision,
                 kind: ChangeKind::Deleted,
                 host: Arc::new(last),
             };
@@ -173,40 +169,12 @@ impl HostIndex {
         }
     }
 
-    /// A complete listing begins.
-    pub(crate) fn listing_begins(&self) {
-        self.write().listing = Some(BTreeMap::new());
-    }
-
-    /// The listing is complete: what it did not contain is gone.
-    pub(crate) fn listing_ends(&self) {
+    /// The first listing of everything was read.
+    pub(crate) fn complete(&self) {
         let mut hosts = self.write();
-        if let Some(listing) = hosts.listing.take() {
-            let gone: Vec<_> = hosts
-                .by_key
-                .keys()
-                .filter(|key| !listing.contains_key(*key))
-                .cloned()
-                .collect();
-            for key in gone {
-                if let Some(host) = hosts.by_key.remove(&key) {
-                    let revision = hosts.revision;
-                    self.publish(
-                        &mut hosts,
-                        Change {
-                            revision,
-                            kind: ChangeKind::Deleted,
-                            host,
-                        },
-                    );
-                }
-            }
-        }
-        if !hosts.synced {
-            // What was there before this process came is not a change that somebody could resume from.
-            hosts.forgotten = hosts.revision;
-            hosts.history.clear();
-        }
+        // What was there before this process came is not a change that somebody could resume from.
+        hosts.forgotten = hosts.revision;
+        hosts.history.clear();
         hosts.synced = true;
     }
 
@@ -278,27 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_removes_what_it_does_not_contain() {
-        let index = HostIndex::default();
-        index.listing_begins();
-        put(&index, "a", 1);
-        put(&index, "b", 2);
-        index.listing_ends();
-        assert!(index.synced());
-        let mut rest = index.subscribe(None).unwrap().rest;
-        index.listing_begins();
-        put(&index, "b", 2);
-        index.listing_ends();
-        assert_eq!(index.len(), 1);
-        assert_eq!(drain(&mut rest), [(2, ChangeKind::Deleted)]);
-    }
-
-    #[test]
     fn a_reader_resumes_where_it_stopped_or_is_told_to_start_again() {
         let index = HostIndex::default();
-        index.listing_begins();
         put(&index, "a", 10);
-        index.listing_ends();
+        index.complete();
         put(&index, "b", 11);
         put(&index, "a", 12);
         let missed = index.subscribe(Some(10)).unwrap().first;

@@ -195,9 +195,38 @@ fn wait(status: &BareMetalHostStatus) -> Option<v1::Wait> {
         .and_then(|budget| since.checked_add(budget).ok());
     Some(v1::Wait {
         reason: waiting.reason.clone(),
-        message: waiting.message.clone(),
+        message: known.map_or_else(
+            || waiting.message.clone(),
+            |reason| awaited(reason, &waiting.message),
+        ),
         since: Some(timestamp(since)),
         deadline: deadline.map(timestamp),
         remedy: known.map(WaitReason::remedy).unwrap_or_default().to_owned(),
     })
+}
+
+/// What is awaited, without the times and the remedy that the condition's message repeats for people.
+fn awaited(reason: WaitReason, message: &str) -> String {
+    let without_remedy = message
+        .split_once("; to help: ")
+        .map_or(message, |(before, _)| before);
+    match without_remedy.split_once("; ") {
+        Some((_, detail)) => format!("waiting for {} ({detail})", reason.awaits()),
+        None => format!("waiting for {}", reason.awaits()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_remedy_of_a_wait_are_told_once() {
+        let reason = WaitReason::Cleaning;
+        let plain = "waiting for x since 2026-01-01T00:00:00Z, at most until y; to help: look";
+        assert_eq!(awaited(reason, plain), format!("waiting for {}", reason.awaits()));
+        let detailed = "waiting for x since 2026-01-01T00:00:00Z; failure 2: no route; again; to help: look";
+        let expected = format!("waiting for {} (failure 2: no route; again)", reason.awaits());
+        assert_eq!(awaited(reason, detailed), expected);
+    }
 }
