@@ -1,8 +1,9 @@
 //! What came out: the table at the end, and the same as JSON for tests.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
+
+/// Free hosts that the table lists; there may be hundreds.
+const LISTED: usize = 6;
 
 /// A host at the end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,55 +65,62 @@ pub struct Report {
 impl Report {
     /// The table for people.
     pub fn table(&self) -> String {
-        let mut text = String::new();
-        let yes = |value: bool| if value { "yes" } else { "NO" };
-        // Writing to a String does not fail.
-        writeln!(
-            text,
+        let mut lines = vec![format!(
             "{:<10} {:<14} {:<6} {:>4} {:>9} {:>4}  USED BY",
             "HOST", "STATE", "POWER", "CPU", "MEMORY", "NICS"
-        )
-        .ok();
+        )];
         let (used, free): (Vec<_>, Vec<_>) = self.hosts.iter().partition(|host| host.consumer.is_some());
-        for host in used.iter().chain(free.iter().take(6)) {
-            let power = if host.powered_on { "on" } else { "off" };
-            let consumer = host.consumer.as_deref().unwrap_or("-");
-            let memory = format!("{} MiB", host.memory);
-            writeln!(
-                text,
-                "{:<10} {:<14} {:<6} {:>4} {:>9} {:>4}  {consumer}",
-                host.name, host.state, power, host.cpus, memory, host.nics
-            )
-            .ok();
+        lines.extend(
+            used.iter()
+                .chain(free.iter().take(LISTED))
+                .map(|host| host.line()),
+        );
+        if free.len() > LISTED {
+            lines.push(format!("… and {} more free hosts", free.len() - LISTED));
         }
-        if free.len() > 6 {
-            writeln!(text, "… and {} more free hosts", free.len() - 6).ok();
+        if !self.machines.is_empty() {
+            let yes = |value: bool| if value { "yes" } else { "NO" };
+            lines.push(format!(
+                "\n{:<28} {:<12} {:<12} PROVIDER ID",
+                "MACHINE", "PHASE", "NODE"
+            ));
+            lines.extend(self.machines.iter().map(MachineRow::line));
+            lines.push(format!(
+                "\nCluster available: {}   control plane available: {}",
+                yes(self.cluster_available),
+                yes(self.control_plane_available)
+            ));
         }
-        writeln!(
-            text,
-            "\n{:<28} {:<12} {:<12} PROVIDER ID",
-            "MACHINE", "PHASE", "NODE"
+        lines.push(format!("Nodes in Ironic: {}\n", self.ironic_nodes));
+        lines.extend(
+            self.seconds
+                .iter()
+                .map(|(name, seconds)| format!("  {name:<50} {seconds:7.1} s")),
+        );
+        lines.join("\n")
+    }
+}
+
+impl HostRow {
+    fn line(&self) -> String {
+        format!(
+            "{:<10} {:<14} {:<6} {:>4} {:>9} {:>4}  {}",
+            self.name,
+            self.state,
+            if self.powered_on { "on" } else { "off" },
+            self.cpus,
+            format!("{} MiB", self.memory),
+            self.nics,
+            self.consumer.as_deref().unwrap_or("-")
         )
-        .ok();
-        for machine in &self.machines {
-            writeln!(
-                text,
-                "{:<28} {:<12} {:<12} {}",
-                machine.name, machine.phase, machine.node, machine.provider_id
-            )
-            .ok();
-        }
-        writeln!(
-            text,
-            "\nCluster available: {}   control plane available: {}   nodes in Ironic: {}",
-            yes(self.cluster_available),
-            yes(self.control_plane_available),
-            self.ironic_nodes
+    }
+}
+
+impl MachineRow {
+    fn line(&self) -> String {
+        format!(
+            "{:<28} {:<12} {:<12} {}",
+            self.name, self.phase, self.node, self.provider_id
         )
-        .ok();
-        for (milestone, seconds) in &self.seconds {
-            writeln!(text, "  {milestone:<44} {seconds:7.1} s").ok();
-        }
-        text
     }
 }

@@ -281,10 +281,12 @@ fn machine_state(machine: &DynamicObject) -> String {
         })
         .filter(|condition| condition["status"] != "True")
         .map_or("", |condition| condition["message"].as_str().unwrap_or_default());
-    if infrastructure.is_empty() {
+    // Remedies are in the object; here they would hide what changes.
+    let brief = infrastructure.split("; ").next().unwrap_or_default();
+    if brief.is_empty() {
         phase
     } else {
-        format!("{phase}: {infrastructure}")
+        format!("{phase}: {brief}")
     }
 }
 

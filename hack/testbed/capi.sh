@@ -429,7 +429,10 @@ cmd_exec() { exec "$@"; }
 cmd_clusterctl() { cctl "$@"; }
 cmd_status() { for f in "$TB_DIR"/run/*.pid; do [ -e "$f" ] || continue; n=$(basename "$f" .pid); p=$(cat "$f"); printf '%-70s pid %-8s %s\n' "$n" "$p" "$(awk '/VmRSS/{print $2/1024 " MiB"}' "/proc/$p/status" 2>/dev/null || echo dead)"; done; }
 cmd_down() {
-  if [ -d "$TB_DIR/run" ]; then
+  if [ "${1:-}" = --purge ]; then   # nothing of it is kept, so nobody needs an orderly end
+    stop supervisor
+    cat "$TB_DIR"/run/*.pid 2>/dev/null | xargs -r kill -9 2>/dev/null || true
+  elif [ -d "$TB_DIR/run" ]; then
     stop supervisor
     for f in $(ls -t "$TB_DIR"/run/*.pid 2>/dev/null); do stop "$(basename "$f" .pid)"; done
     rm -f "$PORT_NEXT"
