@@ -193,7 +193,7 @@ impl Client {
             Ok(answer) => {
                 let status = answer.status();
                 match answer.bytes().await {
-                    Ok(bytes) => Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))),
+                    Ok(bytes) => parse(status, &bytes, route).map(|body| (status, body)),
                     Err(error) => Err(transport(&error)),
                 }
             }
@@ -427,6 +427,22 @@ impl Client {
             "inspection data",
         )
         .await
+    }
+}
+
+/// The body of an answer; whatever comes with a failure may be a proxy's page.
+fn parse(status: StatusCode, bytes: &[u8], route: &str) -> Result<Value, Error> {
+    match serde_json::from_slice(bytes) {
+        Ok(body) => Ok(body),
+        Err(_) if bytes.is_empty() || !status.is_success() => Ok(Value::Null),
+        Err(error) => Err(Error::new(
+            metal3_provisioner::Kind::Transient,
+            "not_json",
+            format!(
+                "Ironic answered {status} to a request for {route} with something that is not JSON ({error}); is there \
+                 a proxy at IRONIC_ENDPOINT?"
+            ),
+        )),
     }
 }
 

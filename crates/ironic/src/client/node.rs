@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the mirror reads of every node: enough to know that something changed and what to do next.
+/// What the mirror reads of every node: enough to know that something changed and what to do next. Ironic refuses to
+/// select `updated_at`.
 pub const LIST_FIELDS: &str = "uuid,name,provision_state,target_provision_state,power_state,target_power_state,\
-last_error,maintenance,fault,reservation,instance_uuid,boot_interface,updated_at,provision_updated_at";
+last_error,maintenance,fault,reservation,instance_uuid,boot_interface,provision_updated_at";
 
 /// A node. Fields that were not asked for have their default.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -40,8 +41,6 @@ pub struct Node {
     pub deploy_interface: Option<String>,
     /// Inspect interface.
     pub inspect_interface: Option<String>,
-    /// Last change.
-    pub updated_at: Option<String>,
     /// Last change of the provision state.
     pub provision_updated_at: Option<String>,
     /// BMC health.

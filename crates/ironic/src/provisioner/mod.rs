@@ -44,6 +44,8 @@ pub struct IronicProvisioner {
     settings: Settings,
     /// What was last configured on each node, so that an unchanged registration costs nothing.
     configured: Mutex<HashMap<String, u64>>,
+    /// Power changes asked for and not seen done, with the node's error of before.
+    asked: Mutex<HashMap<String, Option<String>>>,
 }
 
 impl IronicProvisioner {
@@ -60,6 +62,7 @@ impl IronicProvisioner {
                 mirror,
                 settings,
                 configured: Mutex::default(),
+                asked: Mutex::default(),
             }),
             changes,
         ))
@@ -144,6 +147,16 @@ impl IronicProvisioner {
             Err(refusal) if refusal.is_conflict() => Ok(Err(locked())),
             Err(refusal) => Err(refusal.into_error(&format!("the settings of node {}", node.uuid))),
         }
+    }
+
+    /// The node is gone.
+    fn forget(&self, uuid: &str) {
+        self.configured().remove(uuid);
+        self.asked().remove(uuid);
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<String>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn configured(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {

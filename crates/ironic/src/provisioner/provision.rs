@@ -8,6 +8,8 @@ use super::patch::Patch;
 use super::{IronicProvisioner, LONG, config_drive, hints, locked};
 use crate::client::Node;
 
+const UNKNOWN_CAUSE: &str = "Ironic does not tell the cause; see the log of its conductor";
+
 pub(super) async fn provision(
     ironic: &IronicProvisioner,
     host: &HostRef,
@@ -25,9 +27,11 @@ pub(super) async fn provision(
             if !same_image(&node, args) {
                 return activate(ironic, host, args).await;
             }
-            Ok(match node.error() {
-                Some(error) => Outcome::failed(failure(args, error)),
-                None => super::again(),
+            // Ironic 39 loses the cause of a failed step when it powers the machine off: to wait for it would be for ever.
+            Ok(if node.reservation.is_some() {
+                locked()
+            } else {
+                Outcome::failed(failure(args, node.error().unwrap_or(UNKNOWN_CAUSE)))
             })
         }
         "clean failed" if node.maintenance => ironic.clear_maintenance(&node).await,

@@ -15,7 +15,7 @@ pub(super) async fn remove(
 ) -> Result<Outcome, Error> {
     let Some(node) = current(ironic, host).await? else {
         if let Some(id) = &host.node {
-            ironic.configured().remove(&id.0);
+            ironic.forget(&id.0);
         }
         return Ok(Outcome::done());
     };
@@ -75,7 +75,7 @@ async fn delete(ironic: &IronicProvisioner, node: &Node) -> Result<Outcome, Erro
     match answer {
         Ok(()) if ironic.full(&node.uuid).await?.is_none() => {
             tracing::info!(node = %node.uuid, took = ?started.elapsed(), "node removed from ironic");
-            ironic.configured().remove(&node.uuid);
+            ironic.forget(&node.uuid);
             Ok(Outcome::done())
         }
         Ok(()) => Ok(Outcome::working(WaitReason::RemovingNode, SHORT)),

@@ -1,0 +1,48 @@
+//! On simulated machines.
+
+use crate::bed::Bed;
+
+#[tokio::test]
+async fn a_host_is_deployed_and_removed() {
+    super::a_host_is_deployed_and_removed(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_and_right_ones_heal() {
+    super::wrong_credentials_are_told_and_right_ones_heal(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn power_follows() {
+    super::power_follows(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn a_host_that_must_stay_on_is_restarted() {
+    super::a_host_that_must_stay_on_is_restarted(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn an_inspection_that_hangs_is_ended_by_power_off() {
+    super::an_inspection_that_hangs_is_ended_by_power_off(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn a_failed_cleaning_is_told_and_retried() {
+    super::a_failed_cleaning_is_told_and_retried(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn a_failed_deployment_is_told_and_undone() {
+    super::a_failed_deployment_is_told_and_undone(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn live_iso_custom_step_and_disk_image_follow_each_other() {
+    super::live_iso_custom_step_and_disk_image_follow_each_other(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn a_running_host_is_adopted_and_detached_untouched() {
+    super::a_running_host_is_adopted_and_detached_untouched(&Bed::sim().await).await;
+}

@@ -1,0 +1,21 @@
+//! The adapter against Ironic: a simulated one, odd ones, and a real one.
+//!
+//! * `conformance`: scenarios that hold for every Ironic; `conformance/on_sim.rs` and `conformance/on_real.rs` run them
+//! * `registration`, `recovery`, `load`: what only a simulation can be made to do
+//! * `odd`: answers that no Ironic gives, but proxies do
+//!
+//! A [`bed::Bed`] is an Ironic with machines; a [`host::Host`] is one machine with the adapter that drives it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are not test functions"
+)]
+
+mod bed;
+mod conformance;
+mod host;
+mod load;
+mod odd;
+mod recovery;
+mod registration;
