@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Others take over this long after the last renewal.
@@ -29,28 +30,34 @@ pub struct LeaseArgs {
 /// Whether this process may act, now and later.
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    leading: watch::Receiver<bool>,
+    /// Until when, unless it is renewed; a clock decides, so that a process that hung cannot believe what it knew before.
+    until: watch::Receiver<Option<Instant>>,
 }
 
 impl Leadership {
     /// Without election: always.
     pub fn always() -> Self {
-        let (sender, leading) = watch::channel(true);
-        // Kept alive by the receiver's channel; nobody ever changes it.
-        drop(sender);
-        Self { leading }
+        // No process runs for a century.
+        let century = Duration::from_secs(100 * 365 * 24 * 3600);
+        // The channel keeps its value when the sender is dropped.
+        let (_, until) = watch::channel(Some(Instant::now() + century));
+        Self { until }
     }
 
     /// Whether this process may act.
     pub fn held(&self) -> bool {
-        *self.leading.borrow()
+        lasts(*self.until.borrow())
     }
 
     /// Waits until it may.
     pub async fn acquired(&mut self) {
         // The sender is gone only in `always`, where the value is true.
-        let _ = self.leading.wait_for(|leading| *leading).await;
+        let _ = self.until.wait_for(|until| lasts(*until)).await;
     }
+}
+
+fn lasts(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() < until)
 }
 
 /// Takes part in the election of a Lease.
@@ -58,22 +65,22 @@ pub struct Election {
     api: Api<Lease>,
     name: String,
     identity: String,
-    leading: watch::Sender<bool>,
+    until: watch::Sender<Option<Instant>>,
 }
 
 impl Election {
     /// A candidate; `identity` must differ between processes.
     pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> (Self, Leadership) {
-        let (sender, leading) = watch::channel(false);
+        let (sender, until) = watch::channel(None);
         let api = Api::namespaced(client, namespace);
         (
             Self {
                 api,
                 name: name.to_owned(),
                 identity,
-                leading: sender,
+                until: sender,
             },
-            Leadership { leading },
+            Leadership { until },
         )
     }
 
@@ -82,21 +89,25 @@ impl Election {
     /// # Errors
     /// When leadership was lost.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let mut renewed: Option<tokio::time::Instant> = None;
+        let mut renewed: Option<Instant> = None;
         loop {
-            match self.attempt().await {
-                Ok(true) => {
+            // Counted from before the request: others count from the time that is in it.
+            let begun = Instant::now();
+            let left = renewed.map_or(RENEW_DEADLINE, |renewed| (renewed + RENEW_DEADLINE) - begun);
+            match tokio::time::timeout(left, self.attempt()).await {
+                Ok(Ok(true)) => {
                     if renewed.is_none() {
                         tracing::info!(lease = %self.name, "leading");
-                        self.leading.send_replace(true);
                     }
-                    renewed = Some(tokio::time::Instant::now());
+                    self.until.send_replace(Some(begun + RENEW_DEADLINE));
+                    renewed = Some(begun);
                 }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(lease = %self.name, %error, "cannot renew the lease"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "cannot renew the lease"),
+                Err(_) => tracing::warn!(lease = %self.name, "cannot renew the lease: no answer in time"),
             }
             if renewed.is_some_and(|renewed| renewed.elapsed() >= RENEW_DEADLINE) {
-                self.leading.send_replace(false);
+                self.until.send_replace(None);
                 anyhow::bail!("leadership of lease {} was lost", self.name);
             }
             tokio::select! {
@@ -104,7 +115,7 @@ impl Election {
                 () = shutdown.cancelled() => break,
             }
         }
-        self.leading.send_replace(false);
+        self.until.send_replace(None);
         if renewed.is_some() {
             self.release().await;
         }
@@ -233,5 +244,16 @@ mod tests {
         let mut leadership = Leadership::always();
         leadership.acquired().await;
         assert!(leadership.held());
+    }
+
+    #[test]
+    fn leadership_ends_by_itself_when_it_is_not_renewed() {
+        let (until, receiver) = watch::channel(Some(Instant::now()));
+        let leadership = Leadership { until: receiver };
+        assert!(!leadership.held());
+        until.send_replace(Some(Instant::now() + RENEW_DEADLINE));
+        assert!(leadership.held());
+        until.send_replace(None);
+        assert!(!leadership.held());
     }
 }

@@ -53,6 +53,8 @@ pub enum Fate {
     DieBefore,
     /// The program dies after the server answered and before it sees the answer.
     DieAfter,
+    /// The server never sees the request and the program never gets an answer, as when a network swallows packets.
+    Vanish,
 }
 
 /// Who decides.
@@ -158,6 +160,7 @@ async fn relay(
                             return Ok(());
                         }
                         Fate::DieAfter => doomed = Some(passing),
+                        Fate::Vanish => return vanish(&mut from_client).await,
                     }
                 }
                 to_server.write_all(&up[..read]).await?;
@@ -176,6 +179,12 @@ async fn relay(
             }
         }
     }
+}
+
+/// Keeps the connection open until the client closes it.
+async fn vanish(client: &mut (impl AsyncRead + Unpin)) -> Result<()> {
+    tokio::io::copy(client, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 #[cfg(test)]

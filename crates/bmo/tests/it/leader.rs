@@ -1,11 +1,15 @@
 //! Two replicas: one acts, both answer, and the other goes on when one dies.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_rpc::AUTHORIZATION_GROUP;
 use metal3_rpc::v1::ListHostsRequest;
 use metal3_testkit::audit::Request;
+use metal3_testkit::gate::{Fate, Gate, Keeper, Passing};
 use metal3_testkit::{Account, ControlPlane, Rules, wait, workspace};
 use serde_json::json;
 
@@ -21,12 +25,14 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(plane: &ControlPlane, name: &str, ironic: &Ironic) -> Self {
+    async fn start(plane: &ControlPlane, name: &str, ironic: &Ironic, gate: Option<&Gate>) -> Self {
         let account = plane
             .account(HOME, name, &Rules::of_chart("metal3-bmo").unwrap())
             .await
             .unwrap();
-        let (kubeconfig, endpoint) = (account.kubeconfig.clone(), ironic.endpoint());
+        let kubeconfig = gate.map(|gate| account.kubeconfig_by(gate.url()).unwrap());
+        let kubeconfig = kubeconfig.unwrap_or_else(|| account.kubeconfig.clone());
+        let endpoint = ironic.endpoint();
         let launch = Launch {
             kubeconfig: &kubeconfig,
             watch: "",
@@ -97,9 +103,9 @@ async fn one_replica_acts_and_the_other_goes_on_when_it_dies() {
         hosts.patch(name, &Default::default(), &patch).await.unwrap();
     };
 
-    let first = Replica::start(&plane, "first", &ironic).await;
+    let first = Replica::start(&plane, "first", &ironic, None).await;
     let leader = wait::until("a leader", wait::LONG, async || holder(&leases).await).await;
-    let second = Replica::start(&plane, "second", &ironic).await;
+    let second = Replica::start(&plane, "second", &ironic, None).await;
     create("a").await;
     reaches(&hosts, "a", "available").await;
     assert!(!first.acts(&plane).is_empty());
@@ -151,4 +157,64 @@ async fn one_replica_acts_and_the_other_goes_on_when_it_dies() {
             Vec::<String>::new()
         );
     }
+}
+
+/// Swallows what is about leases once it is told to.
+#[derive(Default)]
+struct Swallow(AtomicBool);
+
+impl Keeper for Swallow {
+    fn judge(&self, passing: &Passing) -> Fate {
+        let lease = passing.target.contains("/leases");
+        if lease && self.0.load(Ordering::SeqCst) {
+            Fate::Vanish
+        } else {
+            Fate::Pass
+        }
+    }
+
+    fn strike(&self, _: &Passing) {}
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops_before_another_begins() {
+    let plane = ControlPlane::start().await.unwrap();
+    plane
+        .install_crds(&workspace().join("charts/metal3-crds/templates"))
+        .await
+        .unwrap();
+    let namespace = plane.namespace("hosts").await.unwrap();
+    let ironic = Ironic::start().await;
+    let leases: Api<Lease> = Api::namespaced(plane.client(), HOME);
+    let hosts: Api<BareMetalHost> = Api::namespaced(plane.client(), &namespace);
+
+    let swallow = Arc::new(Swallow::default());
+    let ca = std::fs::read_to_string(plane.ca_file()).unwrap();
+    let keeper = Arc::clone(&swallow) as Arc<dyn Keeper>;
+    let gate = Gate::open(plane.address().unwrap(), Some(&ca), keeper)
+        .await
+        .unwrap();
+    let first = Replica::start(&plane, "first", &ironic, Some(&gate)).await;
+    let leader = wait::until("a leader", wait::LONG, async || holder(&leases).await).await;
+    let _second = Replica::start(&plane, "second", &ironic, None).await;
+    swallow.0.store(true, Ordering::SeqCst);
+    wait::until("another leader", wait::LONG, async || {
+        match holder(&leases).await {
+            Ok(now) if now != leader => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // Everything but its lease still works for the former leader; it must not use it.
+    let acts = first.acts(&plane);
+    new_host(&namespace, "a")
+        .create(&plane.client(), &namespace)
+        .await
+        .unwrap();
+    reaches(&hosts, "a", "available").await;
+    assert_eq!(first.acts(&plane), acts);
+    wait::until("the former leader to end", wait::LONG, async || {
+        first.bmo.process.ended()
+    })
+    .await;
 }
