@@ -7,6 +7,7 @@ mod hints;
 mod inspect;
 mod inventory;
 mod patch;
+mod ports;
 mod power;
 mod prepare;
 mod provision;

@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use metal3_api::metal3::host::{BootMode, InspectionMode};
 use metal3_bmc::{Bmc, Info};
 use metal3_provisioner::{
-    BmcAccess, CleaningMode, Error, HostRef, Kind, NodeId, OnFailure, Outcome, RegisterArgs, Registration,
+    BmcAccess, CleaningMode, Error, HostRef, NodeId, OnFailure, Outcome, RegisterArgs, Registration,
     WaitReason,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use super::patch::{Patch, capabilities};
-use super::{IronicProvisioner, SHORT, locked};
+use super::{IronicProvisioner, SHORT, locked, ports};
 use crate::client::Node;
 
 pub(super) async fn register(
@@ -305,7 +305,7 @@ async fn configure(
         Err(wait) => return Ok(wait),
     };
     if state != "inspect wait" {
-        ports(ironic, host, args, &node).await?;
+        ports::add(ironic, host, args, &node).await?;
     }
     if state == "enroll" {
         if let Some(error) = node.error()
@@ -388,43 +388,4 @@ fn ramdisk(ironic: &IronicProvisioner, bmc: &Bmc) -> Vec<(String, Value)> {
         ("deploy_kernel".into(), kernel),
         ("deploy_ramdisk".into(), ramdisk),
     ]
-}
-
-/// Ironic finds machines by the addresses of their NICs; a new database knows none.
-async fn ports(
-    ironic: &IronicProvisioner,
-    host: &HostRef,
-    args: &RegisterArgs,
-    node: &Node,
-) -> Result<(), Error> {
-    let boot = host.boot_mac_address.iter().map(|mac| (mac.to_lowercase(), true));
-    let inspected = args.hardware.iter().flat_map(|hardware| &hardware.nics);
-    let inspected =
-        inspected.filter_map(|nic| Some((nic.mac.as_ref()?.to_lowercase(), nic.pxe.unwrap_or(false))));
-    let wanted: Vec<(String, bool)> = boot.chain(inspected).filter(|(mac, _)| !mac.is_empty()).collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut known = ironic.client.macs_of(&node.uuid).await?;
-    for (mac, pxe) in wanted {
-        if known.contains(&mac) {
-            continue;
-        }
-        if let Err(refusal) = ironic.client.create_port(&node.uuid, &mac, pxe).await? {
-            let what = format!("the port {mac} of host {}", host.key);
-            if refusal.is_conflict() {
-                return Err(Error::new(
-                    Kind::Config,
-                    "port_conflict",
-                    format!(
-                        "{what} belongs to another node: {}; correct bootMACAddress",
-                        refusal.message()
-                    ),
-                ));
-            }
-            return Err(refusal.into_error(&what));
-        }
-        known.push(mac);
-    }
-    Ok(())
 }

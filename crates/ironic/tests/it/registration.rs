@@ -1,1 +1,262 @@
-//! x
+//! Registration: nodes that are found, conflicts, and what repeating costs.
+
+use metal3_ironic::{IronicProvisioner, Settings};
+use metal3_ironic_sim::{Config, Fault, Kind as Trouble};
+use metal3_provisioner::{Kind, Progress, Provisioner as _, RegisterArgs, WaitReason};
+use metal3_testkit::wait::{LONG, until};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, Machine};
+use crate::host::{Adapter, Host};
+
+/// A request past the adapter.
+async fn direct(bed: &Bed, method: reqwest::Method, path: &str, body: &Value) -> Value {
+    let answer = reqwest::Client::new()
+        .request(method, format!("{}/{path}", bed.as_sim().endpoint))
+        .header("X-OpenStack-Ironic-API-Version", "1.110")
+        .json(body)
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    answer.json().await.unwrap_or_default()
+}
+
+async fn named(bed: &Bed, name: Option<&str>, mac: &str) -> String {
+    let body = json!({"driver": "redfish", "name": name});
+    let node = direct(bed, reqwest::Method::POST, "nodes", &body).await["uuid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let port = json!({"node_uuid": node, "address": mac});
+    direct(bed, reqwest::Method::POST, "ports", &port).await;
+    node
+}
+
+#[tokio::test]
+async fn a_discovered_node_without_a_name_becomes_the_hosts() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    let node = named(&bed, None, &host.machine.mac()).await;
+    host.register().await;
+    assert_eq!(host.node(), node);
+    assert_eq!(
+        bed.as_sim().machine(&node).unwrap().name.as_deref(),
+        Some("test~conformance-1")
+    );
+}
+
+#[tokio::test]
+async fn a_mac_address_of_somebody_else_is_told() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    named(&bed, Some("other~host"), &host.machine.mac()).await;
+    let failure = host.try_register(RegisterArgs::default()).await.unwrap();
+    assert_eq!(
+        failure,
+        "MAC address 52:54:00:00:00:01 conflicts with existing node other~host"
+    );
+    assert_eq!(bed.as_sim().nodes(), 1, "no second node was made");
+}
+
+#[tokio::test]
+async fn a_mac_address_that_is_taken_later_is_a_matter_of_configuration() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    named(&bed, Some("other~host"), "52:54:00:00:00:77").await;
+    host.host.boot_mac_address = Some("52:54:00:00:00:77".into());
+    let error = host.register_once(&RegisterArgs::default()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("bootMACAddress"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unchanged_registration_costs_no_request() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    // The mirror reads once more after the last write.
+    until("a pass without a request", LONG, async || {
+        let before = written_or_read_alone(&bed);
+        host.register_once(&RegisterArgs::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        let after = written_or_read_alone(&bed);
+        if before == after {
+            Ok(())
+        } else {
+            Err(format!("{before} -> {after}"))
+        }
+    })
+    .await;
+    let before = written_or_read_alone(&bed);
+    for _ in 0..100 {
+        let registration = host.register_once(&RegisterArgs::default()).await.unwrap();
+        assert_eq!(registration.outcome.progress, Progress::Done);
+        host.ironic.hardware(&host.host).await.unwrap();
+    }
+    assert_eq!(written_or_read_alone(&bed), before);
+}
+
+/// All requests except the mirror's.
+fn written_or_read_alone(bed: &Bed) -> u64 {
+    bed.as_sim()
+        .stats()
+        .into_iter()
+        .filter(|requests| requests.route != "nodes")
+        .map(|requests| requests.count)
+        .sum()
+}
+
+#[tokio::test]
+async fn changed_credentials_reach_ironic() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    // The BMC gets another password; power works again once it is known.
+    bed.as_sim().set_bmc_login(Some(metal3_ironic_sim::Login {
+        username: "root".into(),
+        password: "new".into(),
+    }));
+    let failure = host
+        .power(metal3_provisioner::PowerTarget::On)
+        .await
+        .failure
+        .unwrap();
+    assert!(failure.contains("401"), "{failure}");
+    if let Some(bmc) = &mut host.host.bmc {
+        bmc.credentials.password = "new".to_owned().into();
+    }
+    let args = RegisterArgs {
+        credentials_changed: true,
+        ..RegisterArgs::default()
+    };
+    assert_eq!(host.try_register(args).await, None);
+    let args = metal3_provisioner::PowerArgs {
+        on_failure: metal3_provisioner::OnFailure::Restart,
+        ..crate::host::power(metal3_provisioner::PowerTarget::On)
+    };
+    let end = host
+        .end("power with the new password", async || {
+            host.ironic.set_power(&host.host, &args).await
+        })
+        .await;
+    assert_eq!(end.failure, None);
+}
+
+#[tokio::test]
+async fn an_ironic_of_before_disable_power_off_is_used_without_it() {
+    let bed = Bed::sim_with(Config {
+        max_minor: 94,
+        ..Config::default()
+    })
+    .await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    let args = RegisterArgs {
+        disable_power_off: true,
+        ..RegisterArgs::default()
+    };
+    let failure = host.try_register(args).await.unwrap();
+    assert!(failure.contains("DisablePowerOff"), "{failure}");
+}
+
+#[tokio::test]
+async fn an_ironic_that_is_too_old_is_not_ready() {
+    let bed = Bed::sim_with(Config {
+        max_minor: 80,
+        ..Config::default()
+    })
+    .await;
+    let (ironic, _changes) = IronicProvisioner::new(bed.settings()).unwrap();
+    let error = ironic.client().ready().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotReady);
+    assert!(error.to_string().contains("1.80"), "{error}");
+    assert!(error.to_string().contains("1.89"), "{error}");
+}
+
+#[tokio::test]
+async fn an_ironic_without_a_conductor_is_not_ready_until_it_has_one() {
+    let bed = Bed::sim().await;
+    bed.as_sim()
+        .set_fault("none", Fault::new(Trouble::NoConductor, "*").times(1));
+    let (ironic, _changes) = IronicProvisioner::new(bed.settings()).unwrap();
+    let error = ironic.client().ready().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotReady);
+    assert!(error.to_string().contains("conductor"), "{error}");
+    until("a conductor", LONG, async || ironic.client().ready().await).await;
+}
+
+#[tokio::test]
+async fn a_wrong_login_to_ironic_is_a_matter_of_configuration() {
+    let bed = Bed::sim_with(Config {
+        auth: Some(("admin".into(), "secret".into())),
+        ..Config::default()
+    })
+    .await;
+    for auth in [None, Some(("admin".to_owned(), "wrong".to_owned().into()))] {
+        let settings = Settings {
+            auth,
+            ..bed.settings()
+        };
+        let (ironic, _changes) = IronicProvisioner::new(settings).unwrap();
+        let error = ironic.client().ready().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Config, "{error}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+    }
+    let settings = Settings {
+        auth: Some(("admin".to_owned(), "secret".to_owned().into())),
+        ..bed.settings()
+    };
+    let (ironic, _changes) = IronicProvisioner::new(settings).unwrap();
+    assert_eq!(ironic.client().ready().await.unwrap(), 110);
+}
+
+#[tokio::test]
+async fn a_locked_node_is_waited_for() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    bed.as_sim()
+        .set_fault("locked", "node-locked@test~*".parse().unwrap());
+    let locked = |progress: &Progress| {
+        matches!(
+            progress,
+            Progress::Working {
+                reason: WaitReason::NodeLocked,
+                ..
+            }
+        )
+    };
+    let args = crate::host::deployment(bed.image());
+    let provision = host.ironic.provision(&host.host, &args).await.unwrap();
+    assert!(locked(&provision.progress), "{provision:?}");
+    let delete = host.ironic.delete(&host.host).await.unwrap();
+    assert!(locked(&delete.progress), "{delete:?}");
+    let power = crate::host::power(metal3_provisioner::PowerTarget::On);
+    let power = host.ironic.set_power(&host.host, &power).await.unwrap();
+    assert!(locked(&power.progress), "{power:?}");
+    bed.as_sim().clear_faults();
+    assert_eq!(host.provision(&args).await.failure, None);
+}
+
+#[tokio::test]
+async fn statistics_name_routes_and_not_nodes() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    let stats = host.ironic.client().stats().snapshot();
+    let created = ("POST".to_owned(), "nodes", StatusCode::CREATED.as_u16());
+    assert_eq!(stats[&created].0, 1);
+    assert!(stats.keys().all(|(_, route, _)| !route.contains(host.node())));
+}
