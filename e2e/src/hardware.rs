@@ -132,15 +132,8 @@ impl Hardware {
     /// BMC address and boot MAC address of a server; they count from 1.
     pub fn bmc(&self, number: usize) -> (String, String) {
         let mac = format!("52:54:00:00:{:02x}:{:02x}", number >> 8, number & 255);
-        let address = match self.kind {
-            Kind::Ironic => {
-                let prefix = self.facts.get("BMC_ADDRESS_PREFIX").map_or("", String::as_str);
-                format!("{prefix}00000000-0000-4000-8000-{number:012x}")
-            }
-            Kind::Sim => {
-                format!("redfish-virtualmedia+https://bmc-{number}.example.com/redfish/v1/Systems/1")
-            }
-        };
+        let prefix = self.facts.get("BMC_ADDRESS_PREFIX").map_or("", String::as_str);
+        let address = format!("{prefix}00000000-0000-4000-8000-{number:012x}");
         (address, mac)
     }
 
@@ -190,23 +183,6 @@ impl Hardware {
             .collect())
     }
 
-    /// How many nodes were ever created: only ironic-sim counts.
-    ///
-    /// # Errors
-    /// When ironic-sim does not answer.
-    pub async fn nodes_created(&self) -> Result<Option<u64>> {
-        match self.kind {
-            Kind::Ironic => Ok(None),
-            Kind::Sim => {
-                let stats: Value = self.get(&format!("http://{SIM_ADDRESS}/sim/v1/stats")).await?;
-                stats["nodes_created"]
-                    .as_u64()
-                    .map(Some)
-                    .context("ironic-sim's statistics lack nodes_created")
-            }
-        }
-    }
-
     fn fact(&self, name: &str) -> String {
         self.facts.get(name).cloned().unwrap_or_default()
     }
@@ -240,8 +216,15 @@ fn parse_env(text: &str) -> BTreeMap<String, String> {
 fn sim_facts() -> BTreeMap<String, String> {
     [
         ("IRONIC_ENDPOINT", format!("http://{SIM_ADDRESS}/v1")),
+        (
+            "BMC_ADDRESS_PREFIX",
+            "redfish-virtualmedia+https://bmc.example.com/redfish/v1/Systems/".into(),
+        ),
         ("IMAGE_URL", "http://images.example.com/node.qcow2".into()),
-        ("IMAGE_SHA256", "0".repeat(64)),
+        (
+            "IMAGE_SHA256",
+            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".into(),
+        ),
         ("BMC_USERNAME", "root".into()),
         ("BMC_PASSWORD", "calvin".into()),
         ("DEPLOY_KERNEL_URL", "http://images.example.com/ipa.kernel".into()),

@@ -54,8 +54,6 @@ pub struct Report {
     pub control_plane_available: bool,
     /// Nodes that Ironic knows.
     pub ironic_nodes: usize,
-    /// Nodes that were ever created in Ironic, where that is counted.
-    pub ironic_nodes_created: Option<u64>,
     /// Services that were killed on the way.
     pub kills: u32,
     /// Seconds until each milestone.

@@ -146,7 +146,6 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     }
     view.fill(&mut report).await?;
     report.ironic_nodes = hardware.nodes().await?.len();
-    report.ironic_nodes_created = hardware.nodes_created().await?;
     Ok(report)
 }
 
@@ -201,7 +200,6 @@ pub async fn down(bed: &Bed) -> Result<Report> {
     milestone(&mut report, &progress, "hosts deleted");
     report.kills = chaos.stop().await?;
     report.ironic_nodes = hardware.nodes().await?.len();
-    report.ironic_nodes_created = hardware.nodes_created().await?;
     Ok(report)
 }
 

@@ -1,11 +1,12 @@
 //! `hack/quickstart.sh` calls this inside the network namespace that it made.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use metal3_e2e::bed::Bed;
-use metal3_e2e::report::Report;
 use metal3_e2e::tour::{self, Plan};
 
 #[derive(Parser)]
@@ -49,15 +50,26 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     metal3_testkit::init();
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace: the cause is in the bed, not in this program.
+            writeln!(std::io::stderr(), "\n{error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
     let Cli {
         root,
         dir,
         netns,
         report: file,
         command,
-    } = Cli::parse();
+    } = cli;
     let bed = Bed { root, dir, netns };
     let report = match command {
         Command::Up {
@@ -79,14 +91,9 @@ async fn main() -> Result<()> {
         }
         Command::Down => tour::down(&bed).await?,
     };
-    show(&report)?;
+    writeln!(std::io::stdout(), "\n{}", report.table())?;
     if let Some(file) = file {
         std::fs::write(file, serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())
-}
-
-fn show(report: &Report) -> Result<()> {
-    use std::io::Write as _;
-    Ok(writeln!(std::io::stdout(), "\n{}", report.table())?)
 }
