@@ -1,25 +1,17 @@
-//! Claiming, provisioning and releasing: who gets which host, once.
+//! Claiming: who gets which host, once.
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt as _;
-use kube::api::{ObjectMeta, PostParams};
 use metal3_rpc::reason::{Reason, rejections};
 use metal3_rpc::v1::claim_host_response::Reason as Chosen;
-use metal3_rpc::v1::provision_host_response::Result as Provisioned;
-use metal3_rpc::v1::release_host_response::Phase;
-use metal3_rpc::v1::{
-    ClaimHostRequest, ClaimHostResponse, Consumer, Host, HostRef, Image, ProvisionHostRequest, ProvisionSpec,
-    ReleaseHostRequest, SecretRef, Selector,
-};
+use metal3_rpc::v1::{ClaimHostRequest, ClaimHostResponse, Consumer, Host, Selector};
 use metal3_testkit::wait;
 use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::program::Hosts;
-use crate::world::{VERBS, World};
+use crate::world::World;
 
 fn claim_by(consumer: Consumer) -> ClaimHostRequest {
     ClaimHostRequest {
@@ -179,130 +171,4 @@ async fn the_table_says_why_nothing_fits() {
     })
     .await;
     assert!(consumers(&world).await.is_empty());
-}
-
-#[tokio::test]
-async fn provisioning_and_release_can_be_repeated_and_leave_no_trace() {
-    let world = World::start("claim-cycle").await;
-    world.available(&["a"]).await;
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some("user-data".into()),
-            ..Default::default()
-        },
-        string_data: Some([("userData".to_owned(), "#cloud-config".to_owned())].into()),
-        ..Default::default()
-    };
-    world
-        .secrets()
-        .create(&PostParams::default(), &secret)
-        .await
-        .unwrap();
-    let mut hosts = world.caller("caller", &VERBS).await;
-    let consumer = world.consumer("m");
-    let cluster = |request: ClaimHostRequest| ClaimHostRequest {
-        cluster_name: "c".into(),
-        ..request
-    };
-    claim(&hosts, cluster(claim_by(consumer.clone()))).await.unwrap();
-    assert_eq!(
-        world.get("a").await.labels()["cluster.x-k8s.io/cluster-name"],
-        "c"
-    );
-    let secret = world.secrets().get("a-bmc").await.unwrap();
-    assert_eq!(secret.labels()["cluster.x-k8s.io/cluster-name"], "c");
-
-    let image = |url: &str| Image {
-        url: url.into(),
-        checksum: "d41d8cd98f00b204e9800998ecf8427e".into(),
-        ..Default::default()
-    };
-    let spec = ProvisionSpec {
-        image: Some(image("http://images.test/a.qcow2")),
-        user_data: Some(SecretRef {
-            name: "user-data".into(),
-            namespace: String::new(),
-        }),
-        power_on: true,
-        ..Default::default()
-    };
-    let request = ProvisionHostRequest {
-        host: Some(HostRef::named(&world.namespace, "a")),
-        consumer: Some(consumer.clone()),
-        spec: Some(spec.clone()),
-        expected_generation: 0,
-    };
-    let foreign = ProvisionHostRequest {
-        consumer: Some(world.consumer("other")),
-        ..request.clone()
-    };
-    let refused = hosts.provision_host(foreign).await.unwrap_err();
-    assert_eq!(Reason::of(&refused), Some(Reason::ForeignConsumer), "{refused}");
-    let answer = hosts.provision_host(request.clone()).await.unwrap().into_inner();
-    assert_eq!(answer.result(), Provisioned::Accepted);
-    let answer = hosts.provision_host(request.clone()).await.unwrap().into_inner();
-    assert_eq!(answer.result(), Provisioned::Unchanged);
-    let different = ProvisionSpec {
-        image: Some(image("http://images.test/b.qcow2")),
-        ..spec
-    };
-    let different = ProvisionHostRequest {
-        spec: Some(different),
-        ..request
-    };
-    let refused = hosts.provision_host(different).await.unwrap_err();
-    assert_eq!(
-        Reason::of(&refused),
-        Some(Reason::AlreadyProvisionedDifferently),
-        "{refused}"
-    );
-    world.reaches("a", "provisioned").await;
-
-    let request = ReleaseHostRequest {
-        host: Some(HostRef::named(&world.namespace, "a")),
-        consumer: Some(consumer),
-        cluster_name: "c".into(),
-        ..Default::default()
-    };
-    let foreign = ReleaseHostRequest {
-        consumer: Some(world.consumer("other")),
-        ..request.clone()
-    };
-    assert_eq!(
-        hosts.release_host(foreign).await.unwrap().into_inner().phase(),
-        Phase::Released
-    );
-    assert!(
-        world.get("a").await.spec.image.is_some(),
-        "somebody else's release changes nothing"
-    );
-    let first = hosts.release_host(request.clone()).await.unwrap().into_inner();
-    assert_eq!(first.phase(), Phase::Deprovisioning);
-    wait::until("the host to be released", wait::LONG, async || {
-        let phase = hosts
-            .release_host(request.clone())
-            .await
-            .map_err(|error| error.to_string())?
-            .into_inner()
-            .phase();
-        if phase == Phase::Released {
-            Ok(())
-        } else {
-            Err(format!("{phase:?}"))
-        }
-    })
-    .await;
-    let host = world.reaches("a", "available").await;
-    let spec = &host.spec;
-    assert!(
-        spec.image.is_none() && spec.user_data.is_none() && spec.consumer_ref.is_none(),
-        "{spec:?}"
-    );
-    assert!(!host.labels().contains_key("cluster.x-k8s.io/cluster-name"));
-    let secret = world.secrets().get("a-bmc").await.unwrap();
-    assert!(!secret.labels().contains_key("cluster.x-k8s.io/cluster-name"));
-    assert_eq!(
-        hosts.release_host(request).await.unwrap().into_inner().phase(),
-        Phase::Released
-    );
 }

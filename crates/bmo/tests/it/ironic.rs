@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use metal3_ironic_sim::{Config, Login, Running, Runs, Sim};
+use metal3_ironic_sim::control::Machine;
+use metal3_ironic_sim::{Config, Disk, Login, Running, Runs, Sim};
 use metal3_testkit::build::HostBuilder;
 use metal3_testkit::http;
 
@@ -74,16 +75,29 @@ impl Ironic {
             .unwrap()
     }
 
-    /// What ran on the machine of a host, in order; machines outlive their nodes.
-    pub(crate) fn history(&self, host: &HostBuilder) -> Vec<Runs> {
+    /// The machine of a host; it outlives its node.
+    fn machine(&self, host: &HostBuilder) -> Machine {
         let address = host.spec.bmc.address.split("://").nth(1).unwrap();
         let machines = self.sim.machines();
         let machine = machines
             .iter()
             .find(|machine| machine.bmc_address.ends_with(address))
             .unwrap();
-        let machine = self.sim.machine(&machine.bmc_address).unwrap();
-        machine.history.into_iter().map(|(_, runs)| runs).collect()
+        self.sim.machine(&machine.bmc_address).unwrap()
+    }
+
+    /// What ran on it, in order.
+    pub(crate) fn history(&self, host: &HostBuilder) -> Vec<Runs> {
+        self.machine(host)
+            .history
+            .into_iter()
+            .map(|(_, runs)| runs)
+            .collect()
+    }
+
+    /// What was deployed to it.
+    pub(crate) fn disk(&self, host: &HostBuilder) -> Disk {
+        self.machine(host).disk.unwrap()
     }
 
     /// How often the machine of a host booted what was deployed.

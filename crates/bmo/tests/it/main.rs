@@ -3,12 +3,20 @@
 //!
 //! The tests share one control plane; each has a namespace, an Ironic and a bmo of its own. Begin with `world.rs`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is how tests fail and speak"
+)]
+
 mod api;
 mod claim;
 mod crash;
 mod errors;
 mod ironic;
 mod leader;
+mod lend;
 mod life;
 mod permission;
 mod program;
