@@ -33,6 +33,8 @@ pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
     if pass.status.error_type.is_some() {
         pass.clear_error();
     }
+    // Recorded before the backend hears of it: what is being written cannot be told from the spec later on.
+    pass.status.last_attempted_image.clone_from(&spec.image);
     pass.go(ProvisioningState::Provisioning)
 }
 

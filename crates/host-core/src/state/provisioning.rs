@@ -19,7 +19,8 @@ pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
         pass.status.provisioning_fail_count = pass.status.provisioning_fail_count.saturating_add(1);
         return pass.go(ProvisioningState::Deprovisioning);
     }
-    if cancelled(&pass.view.host.spec, &pass.status) {
+    let spec = &pass.view.host.spec;
+    if cancelled(spec, &pass.status) || replaced(spec, &pass.status) {
         return pass.go(ProvisioningState::Deprovisioning);
     }
     deploy(pass).map_or_else(
@@ -71,6 +72,13 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
         served(pass, &[names::ANNOTATION_REBOOT]);
     }
     pass.through(outcome, ErrorType::Provisioning)
+}
+
+/// Whether another image is asked for than the one being written. Upstream finishes the old one and takes it for the new.
+/// Without a recorded attempt it is unknown: upstream saves none while a first deployment runs.
+fn replaced(spec: &BareMetalHostSpec, status: &BareMetalHostStatus) -> bool {
+    let attempted = status.last_attempted_image.as_ref();
+    attempted.is_some_and(|image| spec.image.as_ref().map(|image| &image.url) != Some(&image.url))
 }
 
 /// Whether what runs, or is being deployed, is no longer what is asked for. Only the URL and the method count.

@@ -96,15 +96,20 @@ pub(crate) struct Model {
     /// Whether the backend holds a node for the host.
     pub(crate) node: bool,
     pub(crate) power: bool,
+    /// The image that the backend writes or has written; it takes no other one before it is undeployed or fails.
+    pub(crate) image: Option<String>,
 }
 
 impl Model {
     pub(crate) fn new(host: &Value) -> Self {
+        let world = World::new(host);
+        let status = world.status();
         Self {
-            world: World::new(host),
+            node: !status.provisioning.id.is_empty(),
+            power: status.powered_on,
+            image: status.provisioning.image.map(|image| image.url),
             older: None,
-            node: false,
-            power: false,
+            world,
         }
     }
 
@@ -171,8 +176,27 @@ impl Model {
             Ask::Adopt(_) => Answer::Adopt(outcome(WaitReason::Adopting)),
             Ask::Prepare(_) => Answer::Prepare(outcome(WaitReason::Preparing)),
             Ask::Provision(_) if reply == Reply::Started => Answer::ConfigDataMissing("no user data".into()),
-            Ask::Provision(_) => Answer::Provision(outcome(WaitReason::Deploying)),
-            Ask::Deprovision(_) => Answer::Deprovision(outcome(WaitReason::Undeploying)),
+            Ask::Provision(args) => {
+                let outcome = outcome(WaitReason::Deploying);
+                let wanted = args
+                    .deploy
+                    .image
+                    .as_ref()
+                    .map_or_else(String::new, |image| image.url.clone());
+                if matches!(outcome.progress, Progress::Failed { .. }) {
+                    self.image = None;
+                } else {
+                    self.image.get_or_insert(wanted);
+                }
+                Answer::Provision(outcome)
+            }
+            Ask::Deprovision(_) => {
+                let outcome = outcome(WaitReason::Undeploying);
+                if outcome.progress == Progress::Done {
+                    self.image = None;
+                }
+                Answer::Deprovision(outcome)
+            }
             Ask::Delete | Ask::Detach(_) => {
                 let outcome = outcome(WaitReason::RemovingNode);
                 self.node &= outcome.progress != Progress::Done;
@@ -234,18 +258,42 @@ impl Model {
         self.world.edit(&json!({"spec": {
             "online": true, "externallyProvisioned": false, "customDeploy": null, "hardwareProfile": null,
             "bmc": {"address": "redfish://bmc", "credentialsName": "a-bmc"},
-            "image": {"url": "http://images/final", "checksum": "abc"},
+            "image": image("final"),
         }}));
     }
 }
 
-/// New, externally provisioned or unmanaged.
+/// New, externally provisioned, unmanaged, or with a part of its life behind it.
 pub(crate) fn start() -> impl Strategy<Value = Value> {
     prop_oneof![
-        3 => Just(Value::Null),
+        2 => Just(Value::Null),
         1 => Just(json!({"spec": {"externallyProvisioned": true}})),
         1 => Just(json!({"spec": {"bmc": null}})),
+        1 => Just(json!({"spec": {"image": image("a")}, "metadata": finalizer(), "status": status("available")})),
+        3 => Just(json!({"spec": {"image": image("a")}, "metadata": finalizer(), "status": status("provisioned")})),
     ]
+}
+
+fn image(name: &str) -> Value {
+    json!({"url": format!("http://images/{name}"), "checksum": "abc"})
+}
+
+fn finalizer() -> Value {
+    json!({"finalizers": [names::FINALIZER_HOST]})
+}
+
+fn status(state: &str) -> Value {
+    let deployed = if state == "provisioned" {
+        image("a")
+    } else {
+        Value::Null
+    };
+    json!({
+        "operationalStatus": "OK", "errorMessage": "", "errorCount": 0, "provisioningFailCount": 0, "poweredOn": true,
+        "lastUpdated": "2026-01-01T00:00:00Z",
+        "provisioning": {"state": state, "ID": "node-1", "image": deployed},
+        "operationHistory": {"register": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}},
+    })
 }
 
 pub(crate) fn replies() -> impl Strategy<Value = Replies> {
@@ -273,8 +321,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let edit = prop_oneof![
         Just(json!({"online": false})),
         Just(json!({"online": true})),
-        Just(json!({"image": {"url": "http://images/a", "checksum": "abc"}})),
-        Just(json!({"image": {"url": "http://images/b", "checksum": "abc"}})),
+        Just(json!({"image": image("a")})),
+        Just(json!({"image": image("b")})),
         Just(json!({"image": null})),
         Just(json!({"customDeploy": {"method": "install"}})),
         Just(json!({"customDeploy": null})),
