@@ -186,6 +186,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether [`Answer::NodeUnknown`] was recorded: a second one would tell nothing new.
+    pub fn node_unknown(&self) -> bool {
+        self.node_unknown
+    }
+
     /// Adds an answer.
     pub fn record(&mut self, answer: Answer) {
         match answer {

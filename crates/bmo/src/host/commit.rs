@@ -12,11 +12,13 @@ use metal3_api::metal3::hardware_data::{HardwareData, HardwareDetails};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{EventKind, Finish, Verdict, Write};
+use metal3_provisioner::HostKey;
 use serde_json::{Value, json};
 
 use super::observe::key;
 use super::reconcile::{Context, Failure};
 use crate::metrics::HostError;
+use crate::watch::Guarded;
 
 /// Owner of the fields we apply.
 const MANAGER: &str = "metal3-bmo";
@@ -121,7 +123,9 @@ async fn perform(
                 .into_iter()
                 .map(|annotation| (annotation, Value::Null))
                 .collect();
-            let patch = json!({"metadata": {"annotations": gone}});
+            // One that was set again meanwhile is a new request: the conflict saves it.
+            let patch =
+                json!({"metadata": {"annotations": gone, "resourceVersion": host.resource_version()}});
             let host = api
                 .patch(&host.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
                 .await?;
@@ -193,23 +197,65 @@ async fn release_hardware_data(context: &Context, host: &BareMetalHost) -> Resul
 
 /// Events are told, not guaranteed: a failure is logged only.
 async fn publish(context: &Context, host: &BareMetalHost, event: &metal3_host_core::Event) {
-    let namespace = host.namespace().unwrap_or_default();
+    let told = Told {
+        about: host.object_ref(&()),
+        related: host.spec.consumer_ref.clone(),
+        kind: event.kind,
+        reason: event.reason,
+        message: event.message.clone(),
+    };
+    publish_event(context, told).await;
+}
+
+/// Says on a host that it cannot be read; its status cannot say so.
+pub(super) async fn publish_unreadable(context: &Context, host: &Guarded, cause: &str) {
+    let told = Told {
+        about: host.object_ref(&()),
+        related: None,
+        kind: EventKind::Warning,
+        reason: "InvalidObject",
+        message: format!("the host cannot be read and is left alone: {cause}; correct it by kubectl edit"),
+    };
+    publish_event(context, told).await;
+}
+
+/// An event, before it is known when it is told.
+struct Told {
+    about: ObjectReference,
+    related: Option<ObjectReference>,
+    kind: EventKind,
+    reason: &'static str,
+    message: String,
+}
+
+async fn publish_event(context: &Context, told: Told) {
+    let Told {
+        about,
+        related,
+        kind,
+        reason,
+        message,
+    } = told;
+    let (namespace, name) = (
+        about.namespace.clone().unwrap_or_default(),
+        about.name.clone().unwrap_or_default(),
+    );
     let api: Api<Event> = Api::namespaced(context.client.clone(), &namespace);
     let now = Time(Timestamp::now());
     let object = Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", host.name_any())),
-            namespace: Some(namespace),
+            generate_name: Some(format!("{name}-")),
+            namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
             resource_version: None,
-            ..host.object_ref(&())
+            ..about
         },
-        related: host.spec.consumer_ref.clone(),
-        reason: Some(event.reason.to_owned()),
-        message: Some(event.message.clone()),
-        type_: Some(match event.kind {
+        related,
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        type_: Some(match kind {
             EventKind::Normal => "Normal".to_owned(),
             EventKind::Warning => "Warning".to_owned(),
         }),
@@ -225,6 +271,6 @@ async fn publish(context: &Context, host: &BareMetalHost, event: &metal3_host_co
     };
     context.metrics.wrote("event");
     if let Err(error) = api.create(&PostParams::default(), &object).await {
-        tracing::warn!(host = %key(host), reason = event.reason, %error, "event not published");
+        tracing::warn!(host = %HostKey::new(namespace, name), reason, %error, "event not published");
     }
 }

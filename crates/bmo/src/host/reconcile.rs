@@ -19,7 +19,7 @@ use metal3_kit::lease::Leadership;
 use metal3_provisioner::{HostKey, HostRef, Kind, Provisioner as _};
 use thiserror::Error;
 
-use super::commit::commit;
+use super::commit::{commit, publish_unreadable};
 use super::observe;
 use super::secrets::Secrets;
 use crate::metrics::{Host, HostMetrics};
@@ -54,8 +54,7 @@ impl Failure {
     pub(super) fn is_conflict(&self) -> bool {
         match self {
             Self::Kubernetes(kube::Error::Api(status)) => status.code == 409,
-            Self::Backend(error) => error.kind() == Kind::Conflict,
-            Self::Kubernetes(_) | Self::NotLeading => false,
+            Self::Kubernetes(_) | Self::Backend(_) | Self::NotLeading => false,
         }
     }
 }
@@ -67,6 +66,7 @@ pub(super) async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> R
         Ok(host) => host,
         Err(error) => {
             tracing::error!(host = %key, %error, "host cannot be read; correct it by kubectl edit");
+            publish_unreadable(&context, guarded.as_ref(), &error.error).await;
             return Ok(Action::await_change());
         }
     };
@@ -115,6 +115,11 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failur
             Step::Finish(verdict) => break *verdict,
             Step::Ask(ask) => match perform(context, host, &mut reference, ask).await {
                 Ok(answer) => seen.record(answer),
+                Err(Failure::Backend(error))
+                    if error.kind() == Kind::NotRegistered && !seen.node_unknown() =>
+                {
+                    seen.record(Answer::NodeUnknown);
+                }
                 Err(Failure::Backend(error)) if is_outage(error.kind()) => {
                     context.metrics.not_ready.inc();
                     tracing::warn!(host = %reference.key, %error, "the backend cannot be asked");
