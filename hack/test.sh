@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything that CI runs, on a fresh machine too. Each suite must run: what is missing is installed, or is an error.
+#   hack/test.sh [quick]     quick: without the whole path (level 7 of docs/testing.md)
+set -euo pipefail
+cd "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} CARGO_TERM_COLOR=never INSTA_UPDATE=no
+[ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "HOME=$HOME" "${BASH_SOURCE[0]}" "$@"
+log=$(mktemp) bed=$(mktemp -d) begin=$SECONDS
+trap 'TB_DIR=$bed hack/testbed/ironic.sh down 2>/dev/null; rm -rf "$log" "$bed"' EXIT
+
+suite() {   # suite <title> <command...>: shows it, keeps it for the count, ends with the first failure
+	local title=$1 start=$SECONDS; shift
+	printf '\n==== %s\n' "$title"
+	"$@" 2>&1 | tee -a "$log" || { count; echo "FAILED: $title"; exit 1; }
+	printf '==== %s: ok, %d s\n' "$title" $((SECONDS - start))
+}
+count() {
+	awk '/^test result:/ {p += $4; f += $6; i += $8} END {printf "\n%d passed, %d failed\n", p, f; if (i != ignored) exit 1}' ignored="${1:-0}" "$log"
+}
+
+hack/quickstart.sh setup
+suite "format, arrows, purity, drift, parity, lints" cargo xtask check fmt arrows purity drift parity clippy
+# The conformance suite on a real Ironic is ignored here and run next; nothing else may be.
+suite "units, properties, adapters, contract, real kube-apiserver" cargo test --locked --workspace --exclude metal3-e2e
+ignored=$(awk '/^test result:/ {i += $8} END {print i + 0}' "$log")
+TB_DIR=$bed TB_PORT=${TB_PORT:-27385} hack/testbed/ironic.sh up
+METAL3_TEST_IRONIC_ENV=$bed/env suite "conformance on a real Ironic" cargo test --locked -p metal3-ironic --test it -- --ignored
+TB_DIR=$bed hack/testbed/ironic.sh down
+ran=$(awk '/^test result:/ {p = $4} END {print p + 0}' "$log")
+[ "$ran" = "$ignored" ] || { echo "$ignored tests are ignored, but only $ran of them ran on a real Ironic"; exit 1; }
+if [ "${1:-}" != quick ]; then
+	# One after the other: each starts a management cluster and a workload cluster.
+	suite "the whole path" cargo test --locked -p metal3-e2e -- --test-threads=1
+fi
+printf '\nall suites ran in %d s' $((SECONDS - begin))
+count "$ignored"
