@@ -177,6 +177,10 @@ async fn an_inspection_that_hangs_is_ended_by_power_off(bed: &Bed) {
     .await;
     assert_eq!(host.power(PowerTarget::HardOff).await.failure, None);
     assert_eq!(host.is_on().await, Some(false));
+    // The node keeps the error of the aborted inspection, which is none of power's.
+    for target in [PowerTarget::On, PowerTarget::HardOff] {
+        assert_eq!(host.power(target).await.failure, None, "{target:?}");
+    }
 
     bed.trouble(host.machine, None).await;
     let hardware = host.inspect(InspectArgs::default()).await;
