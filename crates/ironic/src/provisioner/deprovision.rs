@@ -69,7 +69,9 @@ async fn undeploy(
         Ok(node) => node,
         Err(wait) => return Ok(wait),
     };
-    let outcome = ironic.target(&node, "deleted", WaitReason::Undeploying).await?;
+    let outcome = ironic
+        .verb(&node, &json!({"target": "deleted"}), WaitReason::Undeploying)
+        .await?;
     Ok(if outcome.started {
         outcome.notice("DeprovisioningStarted", "Image deprovisioning started")
     } else {

@@ -23,10 +23,11 @@ pub(super) async fn inspect(
                 .target(&node, "manage", WaitReason::BackendTransition)
                 .await?
         }
-        "inspect wait" if args.force_reboot == Force::Yes => ironic
-            .target(&node, "abort", WaitReason::BackendTransition)
-            .await?
-            .started(),
+        "inspect wait" if args.force_reboot == Force::Yes => {
+            ironic
+                .target(&node, "abort", WaitReason::BackendTransition)
+                .await?
+        }
         "inspect wait" | "inspecting" => Outcome::working(WaitReason::Inspecting, LONG),
         "inspect failed" => {
             let error = error_or(&node, "Inspection failed");
@@ -83,7 +84,9 @@ async fn start(ironic: &IronicProvisioner, host: &HostRef, args: &InspectArgs) -
     }
     match ironic.patched(node, patch.operations()).await? {
         Ok(node) => {
-            let outcome = ironic.target(&node, "inspect", WaitReason::Inspecting).await?;
+            let outcome = ironic
+                .verb(&node, &json!({"target": "inspect"}), WaitReason::Inspecting)
+                .await?;
             Ok(if outcome.started {
                 outcome.notice("InspectionStarted", "Hardware inspection started")
             } else {

@@ -111,7 +111,7 @@ impl IronicProvisioner {
         self.full(&id.0).await?.ok_or_else(|| not_registered(host))
     }
 
-    /// Asks for a provision state. A fault or a forgotten maintenance comes first: Ironic would refuse.
+    /// Asks for a provision state of a node that was just read. A fault or a forgotten maintenance comes first: Ironic would refuse.
     async fn verb(&self, node: &Node, body: &Value, reason: WaitReason) -> Result<Outcome, Error> {
         if node.fault.as_deref().is_some_and(|fault| !fault.is_empty()) {
             return Ok(Outcome::working(WaitReason::NodeFault, LONG));
@@ -126,8 +126,17 @@ impl IronicProvisioner {
         })
     }
 
+    /// The same for a node as the mirror knows it. It is read once more: maintenance that somebody set meanwhile would
+    /// stop what begins now for ever, because Ironic does not listen to a ramdisk then.
     async fn target(&self, node: &Node, target: &str, reason: WaitReason) -> Result<Outcome, Error> {
-        self.verb(node, &json!({"target": target}), reason).await
+        match self.full(&node.uuid).await? {
+            Some(fresh) if fresh.provision_state == node.provision_state => {
+                self.verb(&fresh, &json!({"target": target}), reason).await
+            }
+            // It moved on: look again.
+            Some(_) => Ok(again()),
+            None => Err(gone(&node.uuid)),
+        }
     }
 
     async fn clear_maintenance(&self, node: &Node) -> Result<Outcome, Error> {
@@ -218,6 +227,14 @@ fn not_registered(host: &HostRef) -> Error {
         Kind::NotRegistered,
         "not_registered",
         format!("host {} is not known to Ironic", host.key),
+    )
+}
+
+fn gone(node: &str) -> Error {
+    Error::new(
+        Kind::NotRegistered,
+        "not_registered",
+        format!("node {node} is not known to Ironic any more"),
     )
 }
 

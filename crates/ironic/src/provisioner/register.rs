@@ -315,7 +315,11 @@ async fn configure(
             return Ok(Outcome::failed(error));
         }
         return ironic
-            .target(&node, "manage", WaitReason::VerifyingBmcAccess)
+            .verb(
+                &node,
+                &json!({"target": "manage"}),
+                WaitReason::VerifyingBmcAccess,
+            )
             .await;
     }
     ironic.configured().insert(node.uuid.clone(), fingerprint);

@@ -25,7 +25,10 @@ pub(super) async fn remove(
             Ok(Outcome::working(WaitReason::BackendTransition, LONG))
         }
         "wait call-back" | "inspect wait" | "clean wait" | "service wait" => match force {
-            Force::Yes => ironic.target(&node, "abort", WaitReason::BackendTransition).await,
+            Force::Yes => {
+                let abort = json!({"target": "abort"});
+                ironic.verb(&node, &abort, WaitReason::BackendTransition).await
+            }
             Force::No => Ok(Outcome::working(WaitReason::BackendTransition, LONG)),
         },
         "enroll" => delete(ironic, &node).await,

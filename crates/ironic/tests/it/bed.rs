@@ -82,6 +82,19 @@ impl Bed {
         }
     }
 
+    /// A request to the simulation past the adapter.
+    pub(crate) async fn direct(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
+        let answer = reqwest::Client::new()
+            .request(method, format!("{}/{path}", self.as_sim().endpoint))
+            .header("X-OpenStack-Ironic-API-Version", "1.110")
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap_or_default()
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         match self {
             Self::Sim(sim) => Settings::new(&sim.endpoint),

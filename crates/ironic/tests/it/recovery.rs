@@ -5,11 +5,13 @@ use std::time::Duration;
 use metal3_api::metal3::hardware_data::{HardwareDetails, NIC};
 use metal3_ironic_sim::Operation;
 use metal3_provisioner::{
-    DeprovisionArgs, InspectArgs, Kind, OnFailure, PowerTarget, Provisioner as _, RegisterArgs,
+    DeprovisionArgs, Force, InspectArgs, Kind, OnFailure, PowerTarget, Provisioner as _, RegisterArgs,
 };
 use metal3_testkit::wait::{LONG, until};
+use reqwest::Method;
+use serde_json::json;
 
-use crate::bed::{Bed, Machine};
+use crate::bed::{Bed, Machine, Trouble};
 use crate::host::{Adapter, Host, deployment};
 
 #[tokio::test]
@@ -195,4 +197,70 @@ async fn deleting_waits_for_a_ramdisk_and_detaching_by_force_does_not() {
     assert_eq!(bed.as_sim().nodes(), 1);
     host.remove_leftovers(&bed).await;
     assert_eq!(bed.as_sim().nodes(), 0);
+}
+
+#[tokio::test]
+async fn a_forced_reboot_starts_the_inspection_again() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    bed.trouble(host.machine, Some(Trouble::SilentRamdisk)).await;
+    let force = InspectArgs {
+        force_reboot: Force::Yes,
+        ..InspectArgs::default()
+    };
+    // The first call starts it, another one ends it.
+    until("the end of the first inspection", LONG, async || {
+        let inspection = host.ironic.inspect(&host.host, &force).await;
+        inspection.map_err(|error| error.to_string())?;
+        let state = bed.as_sim().machine(host.node()).unwrap().provision_state;
+        if state == Some("inspect failed") {
+            Ok(())
+        } else {
+            Err(format!("{state:?}"))
+        }
+    })
+    .await;
+    bed.trouble(host.machine, None).await;
+    let hardware = host.inspect(InspectArgs::default()).await;
+    assert!(hardware.is_ok(), "to be aborted is no failure: {hardware:?}");
+}
+
+#[tokio::test]
+async fn a_node_with_an_instance_that_was_never_deployed_is_removed() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    // As a crash between the settings and the verb of a deployment leaves it.
+    let patch = json!([{"op": "add", "path": "/instance_uuid", "value": host.host.uid}]);
+    let path = format!("nodes/{}", host.node());
+    bed.direct(Method::PATCH, &path, &patch).await;
+    assert_eq!(host.delete().await.failure, None);
+    assert_eq!(bed.as_sim().nodes(), 0);
+}
+
+#[tokio::test]
+async fn forgotten_maintenance_is_ended_before_work_begins() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    let path = format!("nodes/{}/maintenance", host.node());
+    bed.direct(Method::PUT, &path, &json!({"reason": "forgotten"}))
+        .await;
+    assert_eq!(host.provision(&deployment(bed.image())).await.failure, None);
+}
+
+#[tokio::test]
+async fn a_verb_to_a_node_that_is_gone_says_so() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    bed.as_sim().wipe();
+    let args = DeprovisionArgs::default();
+    let error = host.ironic.deprovision(&host.host, &args).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotRegistered, "{error}");
 }

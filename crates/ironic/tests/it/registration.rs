@@ -4,33 +4,20 @@ use metal3_ironic::{IronicProvisioner, Settings};
 use metal3_ironic_sim::{Config, Fault, Kind as Trouble};
 use metal3_provisioner::{Kind, Progress, Provisioner as _, RegisterArgs, WaitReason};
 use metal3_testkit::wait::{LONG, until};
-use reqwest::StatusCode;
-use serde_json::{Value, json};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use crate::bed::{Bed, Machine};
 use crate::host::{Adapter, Host};
 
-/// A request past the adapter.
-async fn direct(bed: &Bed, method: reqwest::Method, path: &str, body: &Value) -> Value {
-    let answer = reqwest::Client::new()
-        .request(method, format!("{}/{path}", bed.as_sim().endpoint))
-        .header("X-OpenStack-Ironic-API-Version", "1.110")
-        .json(body)
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{path}: {}", answer.status());
-    answer.json().await.unwrap_or_default()
-}
-
 async fn named(bed: &Bed, name: Option<&str>, mac: &str) -> String {
     let body = json!({"driver": "redfish", "name": name});
-    let node = direct(bed, reqwest::Method::POST, "nodes", &body).await["uuid"]
+    let node = bed.direct(Method::POST, "nodes", &body).await["uuid"]
         .as_str()
         .unwrap()
         .to_owned();
     let port = json!({"node_uuid": node, "address": mac});
-    direct(bed, reqwest::Method::POST, "ports", &port).await;
+    bed.direct(Method::POST, "ports", &port).await;
     node
 }
 
