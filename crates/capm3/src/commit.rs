@@ -13,6 +13,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use metal3_capm3_core::condition;
 use metal3_kit::backoff::Backoff;
+use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,7 +30,7 @@ const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 /// Why a pass failed; never the user's fault.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    #[error("kubernetes: {0}")]
+    #[error("kubernetes: {}", brief(.0))]
     Kubernetes(#[from] kube::Error),
     /// Others were faster, several times in a row: coming back at once would make it worse.
     #[error("the host service: {0}")]

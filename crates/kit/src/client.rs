@@ -38,3 +38,18 @@ impl KubeArgs {
         Ok(Client::try_from(config)?)
     }
 }
+
+/// An error of Kubernetes for people; its own text repeats the whole status in Debug form.
+pub fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => {
+            let message = if status.message.is_empty() {
+                "no message"
+            } else {
+                &status.message
+            };
+            format!("{message} ({} {})", status.code, status.reason)
+        }
+        other => other.to_string(),
+    }
+}

@@ -68,6 +68,8 @@ pub fn init(service: &'static str, version: &'static str, args: &TelemetryArgs) 
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
+            // The list of spans ends with the current one.
+            .with_current_span(false)
             .with_writer(std::io::stderr)
             .boxed(),
     };

@@ -8,6 +8,7 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInf
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use metal3_kit::client::brief;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::{AUDIENCE, AUTHORIZATION_GROUP};
 use tonic::Status;
@@ -199,7 +200,7 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
 }
 
 fn unavailable(error: &kube::Error) -> Status {
-    tracing::warn!(error = %error, "cannot ask Kubernetes about a caller");
+    tracing::warn!(error = brief(error), "cannot ask Kubernetes about a caller");
     Reason::Backend.status(
         "the Kubernetes API could not be asked about the caller; try again",
         [],

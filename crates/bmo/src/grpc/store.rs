@@ -8,6 +8,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
+use metal3_kit::client::brief;
 use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::{GetInventoryRequest, GetInventoryResponse, Host, HostRef};
@@ -206,7 +207,7 @@ fn is_empty(patch: &Value) -> bool {
 }
 
 fn backend(key: &HostKey, error: &kube::Error) -> Status {
-    tracing::warn!(host = %key, error = %error, "the kubernetes api failed");
+    tracing::warn!(host = %key, error = brief(error), "the kubernetes api failed");
     Reason::Backend.status(format!("the Kubernetes API failed on host {key}; try again"), [])
 }
 

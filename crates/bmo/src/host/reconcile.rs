@@ -15,6 +15,7 @@ use metal3_host_core::{
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
+use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
 use metal3_provisioner::{HostKey, HostRef, Kind, Provisioner as _};
 use thiserror::Error;
@@ -41,7 +42,7 @@ pub(super) struct Context {
 /// Why a pass failed; never the host's fault.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    #[error("kubernetes: {0}")]
+    #[error("kubernetes: {}", brief(.0))]
     Kubernetes(#[from] kube::Error),
     #[error("{0}")]
     Backend(#[from] metal3_provisioner::Error),

@@ -4,6 +4,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use metal3_kit::client::brief;
 use thiserror::Error;
 
 use crate::objects::Key;
@@ -16,7 +17,7 @@ const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Why a workload cluster cannot be entered. Nothing here quotes the Secret.
 #[derive(Debug, Error)]
 pub(super) enum Problem {
-    #[error("the management cluster does not give Secret {0}: {1}")]
+    #[error("the management cluster does not give Secret {key}: {error}", key = .0, error = brief(.1))]
     Kubernetes(Key, kube::Error),
     #[error("Secret {0} does not exist yet; the control plane provider makes it")]
     Missing(Key),
