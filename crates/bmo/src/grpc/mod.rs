@@ -1,14 +1,17 @@
 //! The HostService: `proto/metal3/host/v1/host_service.proto` is the contract.
 //!
 //! * `index.rs` all hosts in memory; `project.rs` what of a host is told
-//! * `service.rs` the calls; `allocate.rs`, `selector.rs`, `intent.rs` their decisions, pure; `store.rs` their writes
+//! * `service.rs` who may call, `calls.rs` what calls do, `request.rs` what they bring; `allocate.rs`, `selector.rs`,
+//!   `intent.rs` their decisions, pure; `store.rs` their writes
 //! * `watch.rs` the stream; `auth.rs` who may call
 
 mod allocate;
 mod auth;
+mod calls;
 mod index;
 mod intent;
 mod project;
+mod request;
 mod selector;
 mod service;
 mod store;

@@ -18,7 +18,7 @@ use tonic::Status;
 use super::index::HostIndex;
 use super::intent::title;
 use super::project::project;
-use super::service::same_uid;
+use super::request::same_uid;
 
 /// Access to the Kubernetes API; every answer also goes into the index, so that own writes are seen at once.
 pub(super) struct Store {
