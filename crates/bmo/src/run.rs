@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use metal3_kit::lease::{Election, Leadership};
+use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
@@ -29,13 +29,12 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let host_metrics = HostMetrics::register(&metrics, Arc::clone(&backend));
     let mut tasks = TaskSet::new(shutdown.clone());
 
-    let identity = format!("{}_{}", hostname(), rand::random::<u64>());
     let leadership = if args.lease.leader_elect {
         let (election, leadership) = Election::new(
             client.clone(),
             &args.pod_namespace,
             "baremetal-operator",
-            identity,
+            lease::identity(),
         );
         tasks.spawn("leader election", election.run(shutdown.clone()));
         leadership
@@ -63,7 +62,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let listener =
         TlsListener::bind(&args.grpc_bind_address, Arc::clone(&certificate), Protocol::Http2).await?;
     tracing::info!(address = %listener.local_addr(), "host service listens");
-    tokio::spawn(certificate.follow());
+    tasks.spawn("certificate", certificate.follow(shutdown.clone()));
     tasks.spawn(
         "host service",
         grpc::serve(client.clone(), index, listener, shutdown.clone()),
@@ -97,14 +96,4 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         metrics.serve(&measuring.0, measuring.1).await
     });
     tasks.join().await
-}
-
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "bmo".into()
-    } else {
-        name.into()
-    }
 }

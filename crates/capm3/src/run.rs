@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use kube::Client;
 use kube::runtime::reflector;
-use metal3_kit::lease::{Election, Leadership};
+use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
@@ -133,16 +133,8 @@ async fn webhooks(
     let listener = TlsListener::bind(&address, Arc::clone(&certificate), Protocol::Http1).await?;
     tracing::info!(address = %listener.local_addr(), "webhooks listen");
     ready.set(true);
-    tasks.spawn("certificate", follow(certificate, shutdown.clone()));
+    tasks.spawn("certificate", certificate.follow(shutdown.clone()));
     tasks.spawn("webhooks", webhook::all().serve(listener, shutdown.clone()));
-    Ok(())
-}
-
-async fn follow(certificate: Arc<Certificate>, shutdown: CancellationToken) -> Result<()> {
-    tokio::select! {
-        () = certificate.follow() => {}
-        () = shutdown.cancelled() => {}
-    }
     Ok(())
 }
 
@@ -158,8 +150,7 @@ fn elect(
         leading.set(1);
         return Leadership::always();
     }
-    let identity = format!("{}_{}", hostname(), rand::random::<u64>());
-    let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, identity);
+    let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
     tasks.spawn("leader election", election.run(shutdown.clone()));
     let (mut waiting, stop) = (leadership.clone(), shutdown.clone());
     tasks.spawn("leader metric", async move {
@@ -238,15 +229,5 @@ impl Watching<'_> {
             watch.run(shutdown).await;
             Ok(())
         });
-    }
-}
-
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "capm3".into()
-    } else {
-        name.into()
     }
 }

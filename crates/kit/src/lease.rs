@@ -27,6 +27,12 @@ pub struct LeaseArgs {
     pub leader_elect: bool,
 }
 
+/// A name for this process in Leases: where it runs, and a random part that differs between processes.
+pub fn identity() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    format!("{}_{:016x}", host.trim(), rand::random::<u64>())
+}
+
 /// Whether this process may act, now and later.
 #[derive(Clone, Debug)]
 pub struct Leadership {

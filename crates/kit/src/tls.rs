@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 /// Kubelet swaps a mounted Secret within a minute; looking more often than that costs nothing.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
@@ -75,11 +76,17 @@ impl Certificate {
         Self::load(folder)
     }
 
-    /// Follows the files for ever.
-    pub async fn follow(self: Arc<Self>) {
+    /// Follows the files until shutdown.
+    ///
+    /// # Errors
+    /// Never; it has the form of a task.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) -> Result<()> {
         let mut seen = fingerprint(&self.folder);
         loop {
-            tokio::time::sleep(RELOAD_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(RELOAD_INTERVAL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
             let now = fingerprint(&self.folder);
             if now == seen {
                 continue;
