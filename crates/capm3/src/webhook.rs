@@ -1,6 +1,6 @@
 //! Conversion and admission, under upstream's paths.
 
-use metal3_api::infra::conversion::convert;
+use metal3_api::infra::conversion::{ConversionError, convert};
 use metal3_api::infra::v1beta2::{
     Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,
 };
@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 /// All webhooks of the provider.
 pub(crate) fn all() -> Webhooks {
     Webhooks::default()
-        .conversion("/convert", |object, version| {
-            convert(object, version).map_err(|error| chain(&error))
-        })
+        .conversion("/convert", converted)
         .admission(&path("mutate", "metal3cluster"), default_cluster)
         .admission(&path("validate", "metal3cluster"), |request| {
             validate(request, |spec: &Metal3ClusterSpec, _| admission::cluster(spec))
@@ -38,6 +36,22 @@ pub(crate) fn all() -> Webhooks {
 
 fn path(verb: &str, kind: &str) -> String {
     format!("/{verb}-infrastructure-cluster-x-k8s-io-v1beta2-{kind}")
+}
+
+/// The API server asks for whole lists at once and fails all of them, and its cache of the version, when one object
+/// fails. So one that does not fit its own version is passed on as it is: it harms nobody else, shows what is wrong with
+/// it, and can be corrected in either version. Writing such an object is refused by its schema and by admission.
+fn converted(object: Value, version: &str) -> Result<Value, String> {
+    match convert(object.clone(), version) {
+        Ok(object) => Ok(object),
+        Err(error @ ConversionError::Malformed { .. }) => {
+            tracing::warn!(error = chain(&error), "object is passed on unconverted");
+            let mut object = object;
+            object["apiVersion"] = json!(version);
+            Ok(object)
+        }
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 /// An error with its causes.
@@ -112,6 +126,20 @@ mod tests {
         validate(request, |spec: &Metal3MachineSpec, namespace| {
             admission::machine(spec, namespace)
         })
+    }
+
+    #[test]
+    fn what_does_not_fit_its_version_is_passed_on_and_what_is_unknown_is_not() {
+        let group = "infrastructure.cluster.x-k8s.io";
+        let object = |kind: &str| json!({"apiVersion": format!("{group}/v1beta2"), "kind": kind, "metadata": {}, "spec": {"image": 3}});
+        let wanted = format!("{group}/v1beta1");
+        let passed = converted(object("Metal3Machine"), &wanted).unwrap();
+        assert_eq!(
+            (&passed["apiVersion"], &passed["spec"]),
+            (&json!(wanted), &json!({"image": 3}))
+        );
+        assert!(converted(object("Metal3Unicorn"), &wanted).is_err());
+        assert!(converted(object("Metal3Machine"), "other/v1").is_err());
     }
 
     #[test]
