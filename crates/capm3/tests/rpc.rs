@@ -90,7 +90,7 @@ async fn an_absent_host_service_is_told_on_the_machine_and_harms_nothing_else() 
     assert_eq!(infra["status"]["initialization"]["provisioned"], true);
 
     bed.hosts.change("h", |_| {});
-    bed.hosts.serve(bed.port).await;
+    bed.hosts.serve(bed.port, None).await;
     assert_eq!(annotated(&bed, "m").await, "ns/h");
     let (_, text) = bed.readyz().await;
     assert!(text.contains("[+]host-service"), "{text}");
@@ -170,7 +170,7 @@ async fn a_running_host_is_linked_to_its_node_beside_a_machine_that_cannot_be_re
         "nodes",
         json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": "node-0", "labels": {"metal3.io/uuid": "uid-h"}}, "spec": {},
+            "metadata": {"name": "node-0", "labels": {"metal3.io/uuid": "uid-ns-h"}}, "spec": {},
         }),
     );
     bed.reason(

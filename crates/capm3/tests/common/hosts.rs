@@ -1,6 +1,6 @@
-//! A host service whose answers a test sets.
+//! A host service whose answers a test sets; both test programs use it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
@@ -12,12 +12,26 @@ use metal3_rpc::v1::{self, *};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
+
+/// When a test steps into a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The service has not seen the call.
+    Before,
+    /// The service did what was asked, and the caller does not know.
+    After,
+}
+
+/// Told of each call by method; true when the caller is dead by now.
+pub(crate) type Strike = Arc<dyn Fn(Moment, &str) -> bool + Send + Sync>;
 
 /// What the service knows, and what was asked of it.
 #[derive(Default)]
 pub(crate) struct World {
+    /// Namespace of all hosts.
+    namespace: String,
     pub(crate) hosts: BTreeMap<String, Host>,
     pub(crate) revision: u64,
     /// Answers to claims when no host is free.
@@ -31,6 +45,15 @@ pub(crate) struct World {
     pub(crate) releases: Vec<ReleaseHostRequest>,
     /// Releases take until the host is changed by the test.
     pub(crate) slow_release: bool,
+    /// Claims take a host, and what it is to run is told by another call.
+    pub(crate) bare_claims: bool,
+    /// Calls in order: method and, for claims, who claimed and what it got.
+    pub(crate) log: Vec<String>,
+    /// Hosts that were free until they were given to a consumer, with its name.
+    pub(crate) granted: Vec<(String, String)>,
+    /// The `authorization` of the calls.
+    pub(crate) bearers: BTreeSet<String>,
+    pub(crate) strike: Option<Strike>,
 }
 
 /// The service; clones share it.
@@ -41,22 +64,30 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
+        let world = World {
+            namespace: namespace.to_owned(),
+            ..World::default()
+        };
         Self {
-            world: Arc::default(),
+            world: Arc::new(Mutex::new(world)),
             stream: Arc::new(Mutex::new(broadcast::channel(64).0)),
         }
     }
 
-    /// Serves on a port until the token is cancelled.
-    pub(crate) async fn serve(&self, port: u16) -> CancellationToken {
+    /// Serves on a port until the token is cancelled and the streams are cut.
+    pub(crate) async fn serve(&self, port: u16, tls: Option<ServerTlsConfig>) -> CancellationToken {
         let stop = CancellationToken::new();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
         let (service, stopped) = (HostServiceServer::new(self.clone()), stop.clone());
+        let mut server = match tls {
+            Some(tls) => Server::builder().tls_config(tls).unwrap(),
+            None => Server::builder(),
+        };
         tokio::spawn(async move {
-            let server = Server::builder().add_service(service);
             server
+                .add_service(service)
                 .serve_with_incoming_shutdown(incoming, stopped.cancelled())
                 .await
         });
@@ -70,6 +101,11 @@ impl Hosts {
     /// Changes a host, or makes it, and tells the streams.
     pub(crate) fn change(&self, name: &str, edit: impl FnOnce(&mut Host)) {
         let message = self.with(|world| world.change(name, edit));
+        self.tell(message);
+    }
+
+    fn tell(&self, message: WatchHostsResponse) {
+        // Fails only when nobody listens.
         let _ = self.stream.lock().unwrap().send(message);
     }
 
@@ -78,8 +114,32 @@ impl Hosts {
         *self.stream.lock().unwrap() = broadcast::channel(64).0;
     }
 
-    fn fails(&self, method: &'static str) -> Result<(), Status> {
-        self.with(|world| world.failures.get(method).cloned().map_or(Ok(()), Err))
+    /// The beginning of each call.
+    fn enter<T>(&self, method: &'static str, request: &Request<T>) -> Result<(), Status> {
+        if self.strikes(Moment::Before, method) {
+            return Err(Status::unavailable("nobody waits for the answer"));
+        }
+        self.with(|world| {
+            if let Some(bearer) = request.metadata().get("authorization") {
+                world.bearers.insert(bearer.to_str().unwrap().to_owned());
+            }
+            if method != "ClaimHost" {
+                world.log.push(method.to_owned());
+            }
+            world.failures.get(method).cloned().map_or(Ok(()), Err)
+        })
+    }
+
+    /// The world is not locked meanwhile: the caller may be started again by it.
+    fn strikes(&self, moment: Moment, method: &str) -> bool {
+        let strike = self.with(|world| world.strike.clone());
+        strike.is_some_and(|strike| strike(moment, method))
+    }
+
+    /// The end of a call that changed something.
+    fn leave<T>(&self, method: &'static str, answer: T) -> Answer<T> {
+        self.strikes(Moment::After, method);
+        Ok(Response::new(answer))
     }
 }
 
@@ -88,9 +148,9 @@ impl World {
         self.revision += 1;
         let host = self.hosts.entry(name.to_owned()).or_insert_with(|| Host {
             r#ref: Some(HostRef {
-                namespace: "ns".into(),
+                namespace: self.namespace.clone(),
                 name: name.to_owned(),
-                uid: format!("uid-{name}"),
+                uid: format!("uid-{}-{name}", self.namespace),
             }),
             provisioning_state: "available".into(),
             ..Host::default()
@@ -107,6 +167,35 @@ impl World {
     fn find(&self, host: Option<HostRef>) -> Option<Host> {
         self.hosts.get(&host?.name).cloned()
     }
+
+    /// The host that the consumer has, or a free one; the latter is news for the streams.
+    fn claim(&mut self, request: ClaimHostRequest) -> Result<(Host, Option<WatchHostsResponse>), Status> {
+        self.claims.push(request.clone());
+        let claimant = request.consumer.unwrap();
+        let held = self.hosts.values().find(|host| held_by(host, &claimant));
+        if let Some(host) = held {
+            return Ok((host.clone(), None));
+        }
+        let free = self.hosts.iter().find(|(_, host)| host.consumer.is_none());
+        let Some(name) = free.map(|(name, _)| name.clone()) else {
+            return Err(reason::no_host_available("no host", &self.rejections));
+        };
+        self.granted.push((name.clone(), claimant.name.clone()));
+        let bare = self.bare_claims;
+        let message = self.change(&name, |host| {
+            host.consumer = Some(claimant);
+            if !bare {
+                host.requested_image = request.provision.and_then(|provision| provision.image);
+            }
+        });
+        Ok((message.host.clone().unwrap(), Some(message)))
+    }
+}
+
+fn held_by(host: &Host, consumer: &Consumer) -> bool {
+    host.consumer
+        .as_ref()
+        .is_some_and(|holder| holder.same_object(consumer))
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -118,7 +207,7 @@ fn later<T>() -> Answer<T> {
 #[tonic::async_trait]
 impl HostService for Hosts {
     async fn get_host(&self, request: Request<GetHostRequest>) -> Answer<GetHostResponse> {
-        self.fails("GetHost")?;
+        self.enter("GetHost", &request)?;
         let host = self.with(|world| world.find(request.into_inner().host));
         match host {
             Some(host) => Ok(Response::new(GetHostResponse { host: Some(host) })),
@@ -127,9 +216,9 @@ impl HostService for Hosts {
     }
 
     async fn list_hosts(&self, request: Request<ListHostsRequest>) -> Answer<ListHostsResponse> {
-        self.fails("ListHosts")?;
+        self.enter("ListHosts", &request)?;
         let wanted = request.into_inner().consumer.unwrap();
-        let held = |host: &&Host| host.consumer.as_ref().is_some_and(|c| c.same_object(&wanted));
+        let held = |host: &&Host| held_by(host, &wanted);
         let hosts = self.with(|world| world.hosts.values().filter(held).cloned().collect());
         Ok(Response::new(ListHostsResponse {
             hosts,
@@ -140,7 +229,7 @@ impl HostService for Hosts {
     type WatchHostsStream = BoxStream<'static, Result<WatchHostsResponse, Status>>;
 
     async fn watch_hosts(&self, request: Request<WatchHostsRequest>) -> Answer<Self::WatchHostsStream> {
-        self.fails("WatchHosts")?;
+        self.enter("WatchHosts", &request)?;
         let rest = self.stream.lock().unwrap().subscribe();
         let first = self.with(|world| {
             let from = request.into_inner().from_revision;
@@ -173,27 +262,31 @@ impl HostService for Hosts {
     }
 
     async fn claim_host(&self, request: Request<ClaimHostRequest>) -> Answer<ClaimHostResponse> {
-        self.fails("ClaimHost")?;
-        let request = request.into_inner();
-        self.with(|world| {
-            world.claims.push(request.clone());
-            let free = world.hosts.iter().find(|(_, host)| host.consumer.is_none());
-            let Some(name) = free.map(|(name, _)| name.clone()) else {
-                return Err(reason::no_host_available("no host", &world.rejections));
-            };
-            let message = world.change(&name, |host| {
-                host.consumer = request.consumer;
-                host.requested_image = request.provision.and_then(|provision| provision.image);
+        self.enter("ClaimHost", &request)?;
+        let (host, news) = self.with(|world| {
+            let request = request.into_inner();
+            let claimant = request.consumer.clone().unwrap_or_default().name;
+            let answer = world.claim(request);
+            let got = answer.as_ref().map_or("nothing", |(host, _)| {
+                host.r#ref
+                    .as_ref()
+                    .map_or("", |reference| reference.name.as_str())
             });
-            Ok(Response::new(ClaimHostResponse {
-                host: message.host,
-                ..Default::default()
-            }))
-        })
+            world.log.push(format!("ClaimHost {claimant} {got}"));
+            answer
+        })?;
+        if let Some(message) = news {
+            self.tell(message);
+        }
+        let answer = ClaimHostResponse {
+            host: Some(host),
+            ..Default::default()
+        };
+        self.leave("ClaimHost", answer)
     }
 
     async fn release_host(&self, request: Request<ReleaseHostRequest>) -> Answer<ReleaseHostResponse> {
-        self.fails("ReleaseHost")?;
+        self.enter("ReleaseHost", &request)?;
         let request = request.into_inner();
         let (slow, host) = self.with(|world| {
             world.releases.push(request.clone());
@@ -204,17 +297,40 @@ impl HostService for Hosts {
         } else {
             v1::release_host_response::Phase::Released
         };
-        if let (false, Some(host)) = (slow, request.host) {
-            self.change(&host.name, |host| host.consumer = None);
+        let consumer = request.consumer.unwrap_or_default();
+        if let (false, Some(reference)) = (slow, request.host)
+            && host.as_ref().is_some_and(|host| held_by(host, &consumer))
+        {
+            self.change(&reference.name, |host| {
+                host.consumer = None;
+                host.requested_image = None;
+                host.provisioning_state = "available".into();
+            });
         }
-        Ok(Response::new(ReleaseHostResponse {
+        let answer = ReleaseHostResponse {
             phase: phase.into(),
             host,
-        }))
+        };
+        self.leave("ReleaseHost", answer)
     }
 
-    async fn provision_host(&self, _: Request<ProvisionHostRequest>) -> Answer<ProvisionHostResponse> {
-        later()
+    async fn provision_host(&self, request: Request<ProvisionHostRequest>) -> Answer<ProvisionHostResponse> {
+        self.enter("ProvisionHost", &request)?;
+        let request = request.into_inner();
+        let (host, consumer) = (
+            self.with(|world| world.find(request.host)),
+            request.consumer.unwrap(),
+        );
+        let Some(host) = host.filter(|host| held_by(host, &consumer)) else {
+            return Err(Reason::ForeignConsumer.status("not the consumer of this host", []));
+        };
+        let name = host.r#ref.unwrap_or_default().name;
+        self.change(&name, |host| {
+            host.requested_image = request.spec.and_then(|spec| spec.image);
+        });
+        let host = self.with(|world| world.hosts.get(&name).cloned());
+        let result = provision_host_response::Result::Accepted.into();
+        self.leave("ProvisionHost", ProvisionHostResponse { result, host })
     }
 
     async fn get_inventory(&self, _: Request<GetInventoryRequest>) -> Answer<GetInventoryResponse> {

@@ -30,10 +30,10 @@ impl Bed {
     /// Starts the provider with a Cluster and its infrastructure, and a host service if there is to be one.
     pub(crate) async fn start(serve: bool) -> Self {
         metal3_testkit::init();
-        let (kube, hosts) = (Kube::start().await, Hosts::new());
+        let (kube, hosts) = (Kube::start().await, Hosts::new("ns"));
         let (service, health) = (port::free().unwrap(), port::free().unwrap());
         if serve {
-            hosts.serve(service).await;
+            hosts.serve(service, None).await;
         }
         kube.put(
             "clusters",

@@ -1,0 +1,24 @@
+//! The provider as it runs in production: the program itself, under the role of its chart, against a real API server, a
+//! real workload cluster and a host service whose answers the test sets.
+//!
+//! The tests share one control plane; each has a namespace, a host service and a provider of its own. Those about
+//! webhooks share another one, `webhooks.rs`. Begin with `world.rs`; `lab.rs` plays the users and Cluster API.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
+
+mod admission;
+mod conversion;
+mod crash;
+#[path = "../common/hosts.rs"]
+mod hosts;
+mod lab;
+mod leader;
+mod life;
+mod outage;
+mod pause;
+mod program;
+mod queue;
+mod rights;
+mod webhooks;
+mod workload;
+mod world;
