@@ -217,10 +217,17 @@ fn milestone(report: &mut Report, progress: &Progress, name: &str) {
     report.seconds.push((name.to_owned(), progress.seconds()));
 }
 
+/// Applies as a user does: again, if a webhook was just not there, as while a service that was killed comes back.
 async fn apply(bed: &Bed, manifests: &str) -> Result<()> {
-    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(manifests))
-        .await?;
-    Ok(())
+    let arguments = ["apply", "--server-side", "-f", "-"];
+    let refused = try_until("the webhooks to answer", BOUND, async || {
+        match bed.kubectl(&arguments, Some(manifests)).await {
+            Err(error) if error.to_string().contains("failed calling webhook") => Err(error),
+            settled => Ok(settled.err()),
+        }
+    })
+    .await?;
+    refused.map_or(Ok(()), Err)
 }
 
 fn host_manifests(hardware: &Hardware) -> String {

@@ -1,10 +1,11 @@
 //! How fast and how frugal bmo is: hosts on ironic-sim at zero latency, with a real etcd and kube-apiserver, all on this
 //! machine. `hack/bench.sh` builds and runs it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
@@ -67,9 +68,10 @@ struct World {
 }
 
 /// Counters of bmo at one time.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Sample {
-    writes: f64,
+    /// To Kubernetes, by kind.
+    writes: BTreeMap<String, f64>,
     calls: f64,
     cpu: f64,
     rss: f64,
@@ -220,19 +222,16 @@ impl World {
 
     async fn sample(&self) -> Result<Sample> {
         let (_, text) = http::get(&self.metrics).await?;
-        let sum = |name: &str| -> f64 {
-            let lines = text.lines().filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            });
-            lines
-                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-                .sum()
-        };
-        let shown = text.contains("process_cpu_seconds_total");
-        shown.then_some(()).context("bmo shows no CPU time")?;
+        ensure!(
+            text.contains("process_cpu_seconds_total"),
+            "bmo shows no CPU time"
+        );
+        let sum = |name: &str| series(&text, name).map(|(_, value)| value).sum();
+        let writes = series(&text, "metal3_kubernetes_writes_total")
+            .map(|(labels, value)| (labels.split('"').nth(1).unwrap_or_default().to_owned(), value))
+            .collect();
         Ok(Sample {
-            writes: sum("metal3_kubernetes_writes_total"),
+            writes,
             calls: sum("metal3_ironic_requests_total"),
             cpu: sum("process_cpu_seconds_total"),
             rss: sum("process_resident_memory_bytes"),
@@ -244,14 +243,41 @@ impl World {
         let seconds = start.elapsed().as_secs_f64();
         let now = self.sample().await?;
         let hosts = count as f64;
+        let writes: BTreeMap<&str, f64> = now
+            .writes
+            .iter()
+            .map(|(kind, total)| {
+                (
+                    kind.as_str(),
+                    (total - before.writes.get(kind).unwrap_or(&0.0)) / hosts,
+                )
+            })
+            .filter(|(_, each)| *each > 0.0)
+            .collect();
         say(&format!(
             "  {milestone:<16} {seconds:6.1} s   {:5.1} Kubernetes writes, {:5.1} Ironic calls, {:6.1} CPU ms per host",
-            (now.writes - before.writes) / hosts,
+            writes.values().sum::<f64>(),
             (now.calls - before.calls) / hosts,
             (now.cpu - before.cpu) * 1000.0 / hosts,
         ))?;
+        let kinds: Vec<String> = writes
+            .iter()
+            .map(|(kind, each)| format!("{each:.1} {kind}"))
+            .collect();
+        say(&format!("                     writes: {}", kinds.join(", ")))?;
         Ok(now)
     }
+}
+
+/// The samples of a metric: labels and value.
+fn series<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    text.lines().filter_map(move |line| {
+        let rest = line
+            .strip_prefix(name)
+            .filter(|rest| rest.starts_with(['{', ' ']))?;
+        let (labels, value) = rest.rsplit_once(' ')?;
+        Some((labels, value.parse().ok()?))
+    })
 }
 
 fn say(line: &str) -> Result<()> {
