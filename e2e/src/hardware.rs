@@ -63,7 +63,7 @@ impl Hardware {
         let facts = match kind {
             Kind::Ironic => {
                 let count = servers.to_string();
-                // Nodes that were found powered on stay so, and power is read often: the bed is quicker than a rack.
+                // Power is read often: a demonstration should not wait for it.
                 let env = [
                     ("TB_HOSTS", count.as_str()),
                     ("TB_IPMI", "0"),
