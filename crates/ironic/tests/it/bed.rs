@@ -17,6 +17,17 @@ const PASSWORD: &str = "calvin";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine(pub u8);
 
+/// How a machine is reached and boots its ramdisk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// `redfish-virtualmedia`: from a virtual CD.
+    VirtualMedia,
+    /// `redfish`: from the network.
+    Redfish,
+    /// `ipmi`: from the network.
+    Ipmi,
+}
+
 /// What a machine does wrong, on every kind of bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -116,20 +127,34 @@ impl Bed {
     }
 
     pub(crate) fn access(&self, machine: Machine) -> BmcAccess {
-        let (address, username, password) = match self {
+        self.access_by(machine, Scheme::VirtualMedia)
+    }
+
+    pub(crate) fn access_by(&self, machine: Machine, scheme: Scheme) -> BmcAccess {
+        let (redfish, ipmi, username, password) = match self {
             Self::Sim(_) => (
                 format!(
                     "redfish-virtualmedia+http://192.0.2.{}/redfish/v1/Systems/1",
                     machine.0
                 ),
+                format!("ipmi://192.0.2.{}", machine.0),
                 USER,
                 PASSWORD,
             ),
-            Self::Real(real) => (
-                format!("{}{}", real.get("BMC_ADDRESS_PREFIX"), machine.system()),
-                real.get("BMC_USERNAME"),
-                real.get("BMC_PASSWORD"),
-            ),
+            Self::Real(real) => {
+                let first: u16 = real.get("IPMI_PORT_BASE").parse().unwrap();
+                (
+                    format!("{}{}", real.get("BMC_ADDRESS_PREFIX"), machine.system()),
+                    format!("ipmi://127.0.0.1:{}", first + u16::from(machine.0)),
+                    real.get("BMC_USERNAME"),
+                    real.get("BMC_PASSWORD"),
+                )
+            }
+        };
+        let address = match scheme {
+            Scheme::VirtualMedia => redfish,
+            Scheme::Redfish => redfish.replace("redfish-virtualmedia", "redfish"),
+            Scheme::Ipmi => ipmi,
         };
         BmcAccess {
             address,
@@ -266,11 +291,11 @@ impl Real {
 
 impl Machine {
     pub(crate) fn mac(self) -> String {
-        format!("52:54:00:00:00:{:02}", self.0)
+        format!("52:54:00:00:00:{:02x}", self.0)
     }
 
     fn system(self) -> String {
-        format!("00000000-0000-4000-8000-0000000000{:02}", self.0)
+        format!("00000000-0000-4000-8000-0000000000{:02x}", self.0)
     }
 }
 

@@ -10,7 +10,7 @@ use metal3_provisioner::{
 };
 use metal3_testkit::wait::{LONG, until};
 
-use crate::bed::{Bed, Machine, Trouble};
+use crate::bed::{Bed, Machine, Scheme, Trouble};
 use crate::host::{Adapter, Host, deployment, power};
 
 async fn begin(bed: &Bed, machine: u8) -> (Adapter, Host) {
@@ -81,6 +81,24 @@ async fn a_host_is_deployed_and_removed(bed: &Bed) {
     assert_eq!(host.delete().await.failure, None);
     let gone = host.ironic.hardware(&host.host).await.unwrap_err();
     assert_eq!(gone.kind(), Kind::NotRegistered);
+}
+
+/// The way of hosts without virtual media: the ramdisk comes from the network, with Redfish or IPMI for power.
+async fn a_host_is_deployed_by_network_boot(bed: &Bed, machine: u8, scheme: Scheme) {
+    let (_adapter, mut host) = begin(bed, machine).await;
+    host.host.bmc = Some(bed.access_by(host.machine, scheme));
+    host.register().await;
+    let hardware = host.inspect(InspectArgs::default()).await.unwrap();
+    assert!(!hardware.nics.is_empty(), "{scheme:?}");
+    assert_eq!(host.prepare().await.failure, None);
+    assert_eq!(host.provision(&deployment(bed.image())).await.failure, None);
+    assert_eq!(host.is_on().await, Some(true));
+    assert_eq!(
+        bed.image_on(host.machine, host.node()).await,
+        Some(bed.image().url)
+    );
+    assert_eq!(host.deprovision(&DeprovisionArgs::default()).await.failure, None);
+    assert_eq!(host.delete().await.failure, None);
 }
 
 /// Wrong credentials are told, right ones heal.

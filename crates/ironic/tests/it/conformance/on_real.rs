@@ -1,6 +1,6 @@
-//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks. Machines 1 to 9 are used.
+//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks. Machines 1 to 11 are used.
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Scheme};
 
 #[tokio::test]
 #[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
@@ -54,4 +54,16 @@ async fn live_iso_custom_step_and_disk_image_follow_each_other() {
 #[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
 async fn a_running_host_is_adopted_and_detached_untouched() {
     super::a_running_host_is_adopted_and_detached_untouched(&Bed::real()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
+async fn a_host_is_deployed_by_network_boot_with_redfish() {
+    super::a_host_is_deployed_by_network_boot(&Bed::real(), 10, Scheme::Redfish).await;
+}
+
+#[tokio::test]
+#[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
+async fn a_host_is_deployed_by_network_boot_with_ipmi() {
+    super::a_host_is_deployed_by_network_boot(&Bed::real(), 11, Scheme::Ipmi).await;
 }

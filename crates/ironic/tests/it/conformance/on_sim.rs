@@ -1,6 +1,6 @@
 //! On simulated machines.
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Scheme};
 
 #[tokio::test]
 async fn a_host_is_deployed_and_removed() {
@@ -45,4 +45,14 @@ async fn live_iso_custom_step_and_disk_image_follow_each_other() {
 #[tokio::test]
 async fn a_running_host_is_adopted_and_detached_untouched() {
     super::a_running_host_is_adopted_and_detached_untouched(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn a_host_is_deployed_by_network_boot_with_redfish() {
+    super::a_host_is_deployed_by_network_boot(&Bed::sim().await, 10, Scheme::Redfish).await;
+}
+
+#[tokio::test]
+async fn a_host_is_deployed_by_network_boot_with_ipmi() {
+    super::a_host_is_deployed_by_network_boot(&Bed::sim().await, 11, Scheme::Ipmi).await;
 }
