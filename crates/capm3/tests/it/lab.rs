@@ -108,8 +108,19 @@ impl Lab {
         status: &str,
         reason: &str,
     ) -> String {
+        self.condition_saying::<K>(name, [type_, status, reason], "")
+            .await
+    }
+
+    /// As [`Self::condition`], with a part of the message; several causes share a reason.
+    pub(crate) async fn condition_saying<K: Kind>(
+        &self,
+        name: &str,
+        [type_, status, reason]: [&str; 3],
+        text: &str,
+    ) -> String {
         let api = self.api::<K>();
-        let what = format!("{type_}={status} {reason} of {} {name}", K::kind(&()));
+        let what = format!("{type_}={status} {reason} {text:?} of {} {name}", K::kind(&()));
         wait::until(&what, wait::LONG, async || {
             let object = api.get(name).await.map_err(|error| error.to_string())?;
             let object = json!(object);
@@ -119,8 +130,9 @@ impl Lab {
                 .flatten()
                 .find(|condition| condition["type"] == type_)
                 .ok_or_else(|| object["status"].to_string())?;
-            if found["status"] == status && found["reason"] == reason {
-                Ok(found["message"].as_str().unwrap_or_default().to_owned())
+            let message = found["message"].as_str().unwrap_or_default();
+            if found["status"] == status && found["reason"] == reason && message.contains(text) {
+                Ok(message.to_owned())
             } else {
                 Err(found.to_string())
             }

@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 use metal3_api::capi::Machine;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use metal3_api::names;
-use metal3_testkit::{events, wait};
+use metal3_testkit::events;
 use serde_json::json;
 
 use crate::lab::{ASSOCIATED, INFRASTRUCTURE, Lab, META_DATA, PROVISIONED};
@@ -33,12 +33,13 @@ async fn gets_a_host(lab: &Lab) {
     assert_eq!(lab.hosts.with(|hosts| hosts.claims.len()), 0);
     lab.bootstrap("m").await;
 
-    // One claim says all that the host needs.
+    // The claim says all that the host needs.
     assert_eq!(lab.claimed("m").await, "a");
-    let claims = lab.hosts.with(|hosts| hosts.claims.clone());
-    let [claim] = claims.as_slice() else {
-        panic!("{claims:?}")
-    };
+    let (claims, granted) = lab
+        .hosts
+        .with(|hosts| (hosts.claims.clone(), hosts.granted.clone()));
+    assert_eq!(granted, [("a".to_owned(), "m".to_owned())]);
+    let claim = claims.last().unwrap();
     let (consumer, provision) = (claim.consumer.clone().unwrap(), claim.provision.clone().unwrap());
     assert_eq!(
         (consumer.name, Some(consumer.uid)),
@@ -60,22 +61,12 @@ async fn gets_a_host(lab: &Lab) {
 /// Each step on the way to the Node says what it waits for.
 async fn becomes_a_node(lab: &Lab) {
     lab.host_is_provisioned("a");
-    let message = lab
-        .condition::<Metal3Machine>("m", META_DATA, "False", "CreateError")
+    let waiting = [META_DATA, "False", "CreateError"];
+    lab.condition_saying::<Metal3Machine>("m", waiting, "life/c-kubeconfig")
         .await;
-    assert!(message.contains("life/c-kubeconfig"), "{message}");
     lab.kubeconfig_secret("c").await;
-    wait::until("the workload cluster to be looked at", wait::LONG, async || {
-        let message = lab
-            .condition::<Metal3Machine>("m", META_DATA, "False", "CreateError")
-            .await;
-        if message.contains("no Node has the label metal3.io/uuid=uid-life-a") {
-            Ok(())
-        } else {
-            Err(message)
-        }
-    })
-    .await;
+    let label = "no Node has the label metal3.io/uuid=uid-life-a";
+    lab.condition_saying::<Metal3Machine>("m", waiting, label).await;
     assert_eq!(lab.get::<Metal3Machine>("m").await.spec.provider_id, None);
     let node = lab.node("a").await;
     lab.condition::<Metal3Machine>("m", "Ready", "True", "Ready")
@@ -105,16 +96,11 @@ async fn goes(lab: &Lab) {
         .await;
     assert!(message.contains("1 Machines"), "{message}");
     lab.delete::<Metal3Machine>("m").await;
-    wait::until("what the deletion waits for", wait::LONG, async || {
-        let message = lab
-            .condition::<Metal3Machine>("m", META_DATA, "False", "Deleting")
-            .await;
-        if message.contains("life/a") {
-            Ok(())
-        } else {
-            Err(message)
-        }
-    })
+    lab.condition_saying::<Metal3Machine>(
+        "m",
+        [META_DATA, "False", "Deleting"],
+        "host life/a is being given back",
+    )
     .await;
     let machine: Metal3Machine = lab.get("m").await;
     assert_eq!(machine.finalizers(), [names::FINALIZER_METAL3_MACHINE]);
