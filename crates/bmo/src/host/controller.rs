@@ -62,7 +62,7 @@ impl Controller {
             () = leadership.acquired() => {}
             () = shutdown.cancelled() => return Ok(()),
         }
-        let secrets = Secrets::new(self.client.clone());
+        let secrets = Secrets::new(self.client.clone(), self.metrics.clone());
         let woken = secrets.clone().watch(&self.namespaces);
         // Hosts that arrived while another replica led.
         let waiting: Vec<ObjectRef<Guarded>> = match reader.wait_until_ready().await {

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::controller::reference;
 use super::observe::key;
 use super::reconcile::Failure;
+use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 
 /// The content of a BMC Secret, or what is wrong with it.
@@ -41,13 +42,15 @@ struct Cache {
 #[derive(Clone)]
 pub(super) struct Secrets {
     client: Client,
+    metrics: HostMetrics,
     cache: Arc<Mutex<Cache>>,
 }
 
 impl Secrets {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, metrics: HostMetrics) -> Self {
         Self {
             client,
+            metrics,
             cache: Arc::default(),
         }
     }
@@ -114,6 +117,7 @@ impl Secrets {
         };
         let secret = match claim(&secret, host) {
             Some(patch) => {
+                self.metrics.wrote("secret");
                 api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
                     .await?
             }
@@ -160,6 +164,7 @@ impl Secrets {
             .filter(|finalizer| *finalizer != names::FINALIZER_SECRET)
             .collect();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": secret.resource_version()}});
+        self.metrics.wrote("secret");
         match api
             .patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch))
             .await
