@@ -36,7 +36,7 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/ironic
 IRONIC_VERSION=39.0.0 SUSHY_TOOLS_VERSION=2.2.0 PYGHMI_VERSION=1.6.19
-TB_DIR=$(mkdir -p "${TB_DIR:-./.ironic-testbed}" && cd "${TB_DIR:-./.ironic-testbed}" && pwd)
+TB_DIR=$(readlink -m "${TB_DIR:-./.ironic-testbed}")
 if [[ -f $TB_DIR/settings && ${1:-} != up && ${1:-} != install ]]; then . "$TB_DIR/settings"; fi
 : "${TB_VENV:=${METAL3_TOOLS:-$HOME/.cache/metal3-tools}/ironic-$IRONIC_VERSION-$SUSHY_TOOLS_VERSION-$PYGHMI_VERSION}" "${TB_HOSTS:=10}" "${TB_IPMI:=10}" "${TB_PORT:=26385}" "${TB_TLS:=0}"
 : "${TB_MODE:=single}" "${TB_AUTH:=http_basic}" "${TB_USER:=admin}" "${TB_PASSWORD:=secret}"
