@@ -25,7 +25,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where the host service is and how to speak to it.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// For example `https://metal3-bmo-host-service.capm3-system.svc:8443`.
+    /// For example `https://baremetal-operator-host-service.capm3-system.svc:8443`.
     pub address: String,
     /// PEM file of the CA that signed the server's certificate; none for plain HTTP in tests.
     pub ca_file: Option<PathBuf>,

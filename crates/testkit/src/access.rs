@@ -119,21 +119,6 @@ impl Account {
 }
 
 impl ControlPlane {
-    /// A ServiceAccount with the rules of two files; see [`Rules::read`].
-    ///
-    /// # Errors
-    /// When the files cannot be used or Kubernetes refuses.
-    pub async fn service_account(
-        &self,
-        namespace: &str,
-        name: &str,
-        cluster_rules: &Path,
-        namespace_rules: &Path,
-    ) -> Result<Account> {
-        self.account(namespace, name, &Rules::read(cluster_rules, namespace_rules)?)
-            .await
-    }
-
     /// A ServiceAccount with these rules, usable when this returns.
     ///
     /// # Errors

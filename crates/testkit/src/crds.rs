@@ -5,9 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::conditions::is_crd_established;
@@ -145,64 +142,10 @@ impl ControlPlane {
         }
         Ok(())
     }
-
-    /// Registers a validating webhook at a URL. `rules` as in the configuration, for example
-    /// `json!([{"apiGroups": ["metal3.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"]}])`.
-    ///
-    /// # Errors
-    /// When Kubernetes refuses.
-    pub async fn validate_by_url(&self, name: &str, url: &str, ca: &str, rules: &Value) -> Result<()> {
-        let object = configuration("ValidatingWebhookConfiguration", name, url, ca, rules);
-        let api: Api<ValidatingWebhookConfiguration> = Api::all(self.client());
-        api.patch(
-            name,
-            &PatchParams::apply("testkit").force(),
-            &Patch::Apply(&object),
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// Registers a mutating webhook at a URL; see [`Self::validate_by_url`].
-    ///
-    /// # Errors
-    /// When Kubernetes refuses.
-    pub async fn mutate_by_url(&self, name: &str, url: &str, ca: &str, rules: &Value) -> Result<()> {
-        let object = configuration("MutatingWebhookConfiguration", name, url, ca, rules);
-        let api: Api<MutatingWebhookConfiguration> = Api::all(self.client());
-        api.patch(
-            name,
-            &PatchParams::apply("testkit").force(),
-            &Patch::Apply(&object),
-        )
-        .await?;
-        Ok(())
-    }
 }
 
 fn by_url(url: &str, ca: &str) -> Value {
     json!({"service": null, "url": url, "caBundle": ByteString(ca.as_bytes().to_vec())})
-}
-
-fn configuration(kind: &str, name: &str, url: &str, ca: &str, rules: &Value) -> Value {
-    let mut client = by_url(url, ca);
-    if let Some(client) = client.as_object_mut() {
-        client.remove("service");
-    }
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "webhooks": [{
-            "name": format!("{name}.test.metal3.io"),
-            "clientConfig": client,
-            "rules": rules,
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "failurePolicy": "Fail",
-            "timeoutSeconds": 10,
-        }],
-    })
 }
 
 fn permissive(group: &str, kind: &str, plural: &str) -> Value {

@@ -25,14 +25,6 @@ pub async fn json(url: &str, headers: &[(&str, &str)]) -> Result<Value> {
     serde_json::from_str(&body).with_context(|| format!("{url} answers no JSON: {body}"))
 }
 
-/// Sends JSON with a method, for example `PUT`.
-///
-/// # Errors
-/// When the method does not exist or nobody answers.
-pub async fn send_json(method: &str, url: &str, body: &Value) -> Result<(u16, String)> {
-    send(reqwest::Client::new().request(method.parse()?, url).json(body)).await
-}
-
 async fn send(request: reqwest::RequestBuilder) -> Result<(u16, String)> {
     let response = request.send().await?;
     Ok((response.status().as_u16(), response.text().await?))

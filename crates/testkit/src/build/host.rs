@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use metal3_api::metal3::host::{AutomatedCleaningMode, BMCDetails, BareMetalHost, BareMetalHostSpec, Image};
+use metal3_api::metal3::host::{BMCDetails, BareMetalHost, BareMetalHostSpec, Image};
 
 /// A host that is on, with the BMC Secret `<name>-bmc`, and without an image.
 pub fn host(name: &str) -> HostBuilder {
@@ -91,13 +91,6 @@ impl HostBuilder {
     #[must_use]
     pub fn externally_provisioned(mut self) -> Self {
         self.spec.externally_provisioned = Some(true);
-        self
-    }
-
-    /// No automated cleaning.
-    #[must_use]
-    pub fn without_cleaning(mut self) -> Self {
-        self.spec.automated_cleaning_mode = Some(AutomatedCleaningMode::Disabled);
         self
     }
 
