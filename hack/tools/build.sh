@@ -24,6 +24,10 @@ etcdctl|etcd|go.etcd.io/etcd/etcdctl/v3|
 kube-apiserver|kube|k8s.io/kubernetes/cmd/kube-apiserver|$KV
 kubectl|kube|k8s.io/kubernetes/cmd/kubectl|$KV
 kube-controller-manager|kube|k8s.io/kubernetes/cmd/kube-controller-manager|$KV
+kube-scheduler|kube|k8s.io/kubernetes/cmd/kube-scheduler|$KV
+kubelet|kube|k8s.io/kubernetes/cmd/kubelet|$KV
+kube-proxy|kube|k8s.io/kubernetes/cmd/kube-proxy|$KV
+coredns|coredns|.|
 clusterctl|capi|sigs.k8s.io/cluster-api/cmd/clusterctl|$CV
 capi-core-manager|capi|sigs.k8s.io/cluster-api/core|$CV
 capi-kubeadm-bootstrap-manager|capi|sigs.k8s.io/cluster-api/bootstrap/kubeadm|$CV
