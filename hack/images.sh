@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# Container images without a daemon and without a registry, by buildah in a storage of its own.
+#
+#   hack/images.sh fast <out-dir> [target-dir]   the three images from binaries that cargo built (default target/debug)
+#   hack/images.sh third-party <out-dir>         images of the real programs of hack/tools that run in pods
+#   hack/images.sh full [out-dir]                the Dockerfiles as they are, with a builder made of the toolchain here
+#   hack/images.sh base                          only the base image, as a stand-in for gcr.io/distroless/cc-debian12
+#   hack/images.sh check <out-dir>               prove what the three images promise; prints a table
+#
+# Writes <out-dir>/<name>.tar for `ctr -n k8s.io images import`. Everything is kept in METAL3_TOOLS (default
+# ~/.cache/metal3-tools) under a key of its content, so nothing is built twice. `fast` takes the last stage of the same
+# Dockerfiles: user, entrypoint and labels are what users get. With Docker and a registry at hand nothing of this is
+# needed: docker build -f Dockerfile.bmo .
+set -euo pipefail
+ROOT=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+CACHE=${METAL3_TOOLS:-$HOME/.cache/metal3-tools}
+STORE=$CACHE/images
+BASE=gcr.io/distroless/cc-debian12:nonroot
+BUILDER=docker.io/library/rust:1.95-bookworm
+VERSION=v$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+BUDGET=60 # MiB that a release image may add to the base
+
+# tar | Dockerfile | binary | cargo package | chart that names the image
+IMAGES="
+metal3-bmo|Dockerfile.bmo|metal3-bmo|metal3-bmo|metal3-bmo
+metal3-capm3|Dockerfile.capm3|metal3-capm3|metal3-capm3|metal3-capm3
+ironic-sim|Dockerfile.ironic-sim|ironic-sim|metal3-ironic-sim|
+"
+# tar | image | path in the image | tool of hack/tools | user: as numbers where the manifests demand runAsNonRoot
+THIRD_PARTY="
+pause|registry.k8s.io/pause:3.10.2|/pause||65535:65535
+coredns|registry.k8s.io/coredns/coredns:v1.13.2|/coredns|coredns|0:0
+cluster-api-controller|registry.k8s.io/cluster-api/cluster-api-controller:v1.14.2|/manager|capi-core-manager|65532:65532
+kubeadm-bootstrap-controller|registry.k8s.io/cluster-api/kubeadm-bootstrap-controller:v1.14.2|/manager|capi-kubeadm-bootstrap-manager|65532:65532
+kubeadm-control-plane-controller|registry.k8s.io/cluster-api/kubeadm-control-plane-controller:v1.14.2|/manager|capi-kubeadm-control-plane-manager|65532:65532
+cert-manager|localhost/metal3/cert-manager:v1.21.2|/cert-manager|tb-certmanager|65532:65532
+"
+BASE_PACKAGES="base-files ca-certificates libc6 libgcc-s1 netbase"
+
+die() { printf '%s\n' "$*" >&2; exit 1; }
+say() { printf '%s\n' "$*" >&2; }
+sum() { sha256sum | cut -c1-12; }
+
+setup() {
+	local tool
+	[ "$(id -u)" = 0 ] || die "root is needed: image layers hold files of several owners. Run it as root, or by sudo -E"
+	for tool in buildah:buildah jq:jq dpkg-deb:dpkg apt-get:apt flock:util-linux strip:binutils; do
+		command -v "${tool%%:*}" >/dev/null || die "${tool%%:*} is missing: apt-get install ${tool#*:}"
+	done
+	mkdir -p "$STORE/tmp"
+	exec 9>"$STORE/lock"
+	flock 9 # two runs would build the same images, and one would delete what the other uses
+	# A storage of our own: the containers and images of whoever works on this machine stay as they are. What is mounted
+	# is noted under /run, because such notes must not outlive a reboot. Overlay does not stack on overlay.
+	local driver=overlay
+	[ "$(stat -f -c %T "$STORE")" != overlayfs ] || driver=vfs
+	export CONTAINERS_STORAGE_CONF=$STORE/storage.conf TMPDIR=$STORE/tmp
+	printf '[storage]\ndriver = "%s"\ngraphroot = "%s"\nrunroot = "/run/metal3-images-%s"\n' \
+		$driver "$STORE/storage" "$(sum <<<"$STORE")" >"$CONTAINERS_STORAGE_CONF"
+}
+
+# wait_all: ends with the first failure of the jobs in the background, after all of them have ended.
+wait_all() {
+	local job status=0
+	for job in $(jobs -p); do wait "$job" || status=1; done
+	return $status
+}
+
+# deliver <name> <key> <out-dir>: a hard link survives pruning the cache; old tars of the same image go.
+deliver() {
+	mkdir -p "$3"
+	ln -f "$STORE/$1-$2.tar" "$3/$1.tar" 2>/dev/null || cp "$STORE/$1-$2.tar" "$3/$1.tar"
+	touch "$STORE/$1-$2.tar"
+	find "$STORE" -maxdepth 1 -name "$1-????????????.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -f
+}
+
+# build <name> <key> <image> <buildah arguments...>: makes the tar; the image itself would only fill the storage.
+build() {
+	local name=$1 key=$2 image=$3 log=$STORE/tmp/$1.log; shift 3
+	if ! { buildah bud -q --isolation chroot --pull-never --tag "$image" "$@" &&
+		rm -f "$STORE/$name-$key.tmp" && buildah push -q "$image" "docker-archive:$STORE/$name-$key.tmp:$image"; } >"$log" 2>&1; then
+		say "building $image failed:"
+		cat "$log" >&2
+		return 1
+	fi
+	buildah rmi "$image" >/dev/null
+	mv "$STORE/$name-$key.tmp" "$STORE/$name-$key.tar"
+}
+
+# ---------------------------------------------------------------- base
+
+packages() { apt-cache show --no-all-versions $BASE_PACKAGES 2>/dev/null | grep -E '^(Package|Version|SHA256):'; }
+
+# The base is made of the machine's own Debian packages: the binaries that `fast` takes are linked to that very glibc.
+base_key() {
+	local list
+	list=$(packages) || { apt-get update -q >/dev/null && list=$(packages); } || die "apt-cache knows no $BASE_PACKAGES: is this a Debian?"
+	sum <<<"$list $(declare -f base)"
+}
+
+base() {
+	local key=$1 root c
+	[ "$(buildah inspect --type image --format '{{index .OCIv1.Config.Labels "metal3.key"}}' $BASE 2>/dev/null)" != "$key" ] || return 0
+	say "making the base image of $BASE_PACKAGES"
+	root=$(mktemp -d)
+	(
+		mkdir "$root/debs" "$root/fs" && cd "$root/debs"
+		fetch() { apt-get -q -o APT::Sandbox::User=root download $BASE_PACKAGES >"$root/log" 2>&1; }
+		fetch || { apt-get update -q >/dev/null && fetch; } || { cat "$root/log" >&2; exit 1; }
+		for deb in *.deb; do dpkg-deb -x "$deb" "$root/fs"; done
+		cd "$root/fs"
+		mkdir -p etc/ssl/certs home/nonroot
+		find usr/share/ca-certificates -name '*.crt' | LC_ALL=C sort | xargs cat >etc/ssl/certs/ca-certificates.crt
+		printf '%s\n' root:x:0:0:root:/root:/sbin/nologin nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin \
+			nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin >etc/passwd
+		printf '%s\n' root:x:0: nogroup:x:65534: nonroot:x:65532: >etc/group
+		echo 'hosts: files dns' >etc/nsswitch.conf
+		# Neither documents nor character sets, and no program at all but the dynamic linker.
+		rm -rf usr/{share,games,include,bin,sbin} bin sbin etc/{update-motd.d,profile.d,skel}
+		find . -type d -name gconv -prune -exec rm -rf {} +
+		chown -R 65532:65532 home/nonroot
+		chmod 700 home/nonroot
+		chmod 1777 tmp
+	) || die "the base image could not be made"
+	c=$(buildah from -q scratch)
+	buildah add -q "$c" "$root/fs" / >/dev/null
+	buildah config --user 65532:65532 --workingdir /home/nonroot --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		--env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt --label metal3.key="$key" "$c"
+	buildah commit -q --rm "$c" $BASE >/dev/null
+	rm -rf "$root"
+}
+
+# ---------------------------------------------------------------- our images
+
+image_of() { echo "ghcr.io/metal3-io/metal3-${1#metal3-}:$VERSION"; }
+
+# A chart that names another image than we make would only show as pods that cannot pull.
+agree() {
+	local chart name dockerfile
+	while IFS='|' read -r name dockerfile _ _ chart; do
+		[ -n "$name" ] || continue
+		grep -qx "ARG VERSION=$VERSION" "$ROOT/$dockerfile" || die "$dockerfile: ARG VERSION is not $VERSION, the version in Cargo.toml"
+		[ -n "$chart" ] || continue
+		[ "$(awk '/^image:/ {on = 1; next} /^[^ ]/ {on = 0} on && $1 == "repository:" {r = $2} on && $1 == "tag:" {t = $2} END {print r ":" t}' \
+			"$ROOT/charts/$chart/values.yaml")" = "$(image_of "$name")" ] || die "charts/$chart/values.yaml names another image than $(image_of "$name")"
+	done <<<"$IMAGES"
+}
+
+revision() {
+	local rev
+	rev=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null) || { echo unknown; return; }
+	git -C "$ROOT" diff --quiet HEAD -- Cargo.toml Cargo.lock crates || rev+=-dirty
+	echo "$rev"
+}
+
+fast_one() {   # fast_one <base key> <revision> <target-dir> <out-dir> <name> <Dockerfile> <binary>
+	local base_key=$1 revision=$2 target=$3 out=$4 name=$5 dockerfile=$6 binary=$7 key work
+	# The revision is no part of the key: the same binary is the same image, whatever was committed since.
+	key=$({ echo "$base_key $VERSION ${target##*/}"; declare -f fast_one build; cat "$ROOT/$dockerfile" "$target/$binary"; } | sum)
+	if [ ! -s "$STORE/$name-$key.tar" ]; then
+		work=$(mktemp -d)
+		mkdir -p "$work/build/out" "$work/context"
+		strip -o "$work/build/out/$binary" "$target/$binary"
+		# buildah 1.28 would run the build stage too, so it gets none: a folder takes its place.
+		sed '/ AS build$/,/^FROM \${BASE}/{/^FROM \${BASE}/!d}' "$ROOT/$dockerfile" >"$work/Dockerfile"
+		build "$name" "$key" "$(image_of "$name")" -f "$work/Dockerfile" --build-context "build=$work/build" \
+			--build-arg VERSION="$VERSION" --build-arg REVISION="$revision" --label metal3.profile="${target##*/}" "$work/context"
+		rm -rf "$work"
+	fi
+	deliver "$name" "$key" "$out"
+}
+
+fast() {
+	local out=$1 target=$2 name dockerfile binary package base_key revision
+	agree
+	base_key=$(base_key)
+	revision=$(revision)
+	while IFS='|' read -r name dockerfile binary package _; do
+		[ -z "$name" ] || [ -x "$target/$binary" ] || die "$target/$binary is missing: cargo build --locked -p $package"
+	done <<<"$IMAGES"
+	base "$base_key"
+	while IFS='|' read -r name dockerfile binary _; do
+		[ -z "$name" ] || fast_one "$base_key" "$revision" "$target" "$out" "$name" "$dockerfile" "$binary" &
+	done <<<"$IMAGES"
+	wait_all || die "not all images were made"
+}
+
+# ---------------------------------------------------------------- images of other programs
+
+# What holds a pod's namespaces. C, because one runs in each pod; who can build Metal³ has a C compiler, ring needs it.
+pause() {
+	cat >"$1.c" <<-'C'
+		#include <signal.h>
+		#include <sys/wait.h>
+		#include <unistd.h>
+		static void stop(int s) { (void)s; _exit(0); }
+		static void reap(int s) { (void)s; while (waitpid(-1, 0, WNOHANG) > 0) {} }
+		int main(void) { signal(SIGINT, stop); signal(SIGTERM, stop); signal(SIGCHLD, reap); for (;;) pause(); }
+	C
+	cc -Os -static -s -o "$1" "$1.c"
+}
+
+third_party_one() {   # third_party_one <out-dir> <name> <image> <path> <tool> <user>
+	local out=$1 name=$2 image=$3 path=$4 tool=$5 user=$6 store key work
+	# The name in the store already carries the key of what the tool was built from.
+	store=$([ -z "$tool" ] && declare -f pause || readlink "$CACHE/bin/$tool")
+	key=$(sum <<<"$store $image $path $user $(declare -f third_party_one build)")
+	if [ ! -s "$STORE/$name-$key.tar" ]; then
+		work=$(mktemp -d)
+		mkdir -p "$work/root/tmp"
+		chmod 1777 "$work/root/tmp"
+		if [ -n "$tool" ]; then cp -L "$CACHE/bin/$tool" "$work/root$path"; else pause "$work$path" && mv "$work$path" "$work/root$path"; fi
+		printf '%s\n' 'FROM scratch' 'COPY root /' "USER $user" "ENTRYPOINT [\"$path\"]" >"$work/Dockerfile"
+		build "$name" "$key" "$image" -f "$work/Dockerfile" "$work"
+		rm -rf "$work"
+	fi
+	deliver "$name" "$key" "$out"
+}
+
+third_party() {
+	local out=$1 name image path tool user missing=
+	while IFS='|' read -r name image path tool user; do
+		[ -z "$tool" ] || [ -x "$CACHE/bin/$tool" ] || missing+=" $tool"
+	done <<<"$THIRD_PARTY"
+	[ -z "$missing" ] || die "not built yet: hack/tools/build.sh$missing"
+	while IFS='|' read -r name image path tool user; do
+		[ -z "$name" ] || third_party_one "$out" "$name" "$image" "$path" "$tool" "$user" &
+	done <<<"$THIRD_PARTY"
+	wait_all || die "not all images were made"
+}
+
+# ---------------------------------------------------------------- commands
+
+command=${1:-}
+case $command in
+fast | third-party | check) [ $# -ge 2 ] || die "usage: hack/images.sh $command <out-dir>" ;;
+base | full) ;;
+*) sed -n '2,13p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+esac
+[ -z "${2:-}" ] || out=$(readlink -m "$2")
+setup
+case $command in
+fast) fast "$out" "$(readlink -m "${3:-${CARGO_TARGET_DIR:-$ROOT/target}/debug}")" ;;
+third-party) third_party "$out" ;;
+base) base "$(base_key)" ;;
+*) die "$command does not work yet" ;;
+esac
