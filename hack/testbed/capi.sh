@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# A real Cluster API test bed without containers.
+# A real Cluster API test bed: a management cluster in one private network namespace, and simulated target clusters.
 #
-# Real etcd + kube-apiserver + kube-controller-manager, real clusterctl, real CAPI core / kubeadm-bootstrap /
-# kubeadm-control-plane managers and our own services, all as host processes inside one private network namespace.
-# The programs come from hack/tools/build.sh.
+# Real etcd, kube-apiserver and kube-controller-manager, real clusterctl, real Cluster API managers and our own services.
+# These run as pods of a real node (node.sh) or, where the machine allows no node, as host processes with the identity,
+# arguments and volumes of their pods. The programs come from hack/tools/build.sh, the images from hack/images.sh.
 #
-#   capi.sh repo [dist folder]       write the local clusterctl repository + clusterctl.yaml (the only step that needs Go)
-#   capi.sh up                       network namespace, etcd, kube-apiserver, kube-controller-manager
+#   capi.sh repo [dist folder]       write the local clusterctl repository + clusterctl.yaml
+#   capi.sh up                       network namespace, etcd, kube-apiserver, kube-controller-manager; with pods: the node
 #   capi.sh init [args]              clusterctl init, certificates, Cluster API's managers
-#   capi.sh hostpod <ns> <deployment> <binary> [flags]         run a Deployment's container as a host process, supervised
+#   capi.sh node <args>              node.sh, for this bed
+#   capi.sh hostpod <ns> <deployment> <binary> [flags]         without pods: run a Deployment's container, supervised
 #   capi.sh target up  <ns> <cluster> [host] [port]            simulated target cluster (real etcd + kube-apiserver)
 #   capi.sh target node <ns> <cluster> <node> <providerID|-> [cp|worker] [version]   (TB_NODE_LABELS="a: b, c: d")
 #   capi.sh target rmnode <ns> <cluster> <node>
@@ -17,11 +18,12 @@
 #   capi.sh exec <cmd...>            run a command inside the test bed (KUBECONFIG set)
 #   capi.sh status | down [--purge]  list or stop every process this script started; --purge leaves nothing behind
 #
-# Environment: TB_DIR (state), TB_BIN (binaries), TB_NETNS (namespace name), TB_IP, TB_PORT_BASE
+# Environment: TB_DIR (state), TB_BIN (binaries), TB_NETNS (namespace name), TB_IP, TB_PORT_BASE, TB_MODE (pods or processes),
+# TB_IMAGES (pods: folder of image tars)
 set -euo pipefail
 
 SELF=$(readlink -f "${BASH_SOURCE[0]}")
-TOOLS=$(dirname "$SELF")/../tools
+HERE=$(dirname "$SELF")
 CACHE=${METAL3_TOOLS:-$HOME/.cache/metal3-tools}
 TB_DIR=$(readlink -m "${TB_DIR:-$PWD/.capi-testbed}")
 TB_BIN=$(readlink -m "${TB_BIN:-$CACHE/bin}")
@@ -30,9 +32,10 @@ TB_IP=${TB_IP:-10.123.0.1}              # lives on "lo" of the namespace; not 12
 TB_PORT_BASE=${TB_PORT_BASE:-20000}     # a second management cluster in the same namespace: other TB_DIR, TB_IP and TB_PORT_BASE
 K8S_VERSION=${K8S_VERSION:-1.36.1}
 CAPI_VERSION=${CAPI_VERSION:-v1.14.2}
-CERTMANAGER_VERSION=${CERTMANAGER_VERSION:-v1.21.2}
+TB_MODE=${TB_MODE:-$(cat "$TB_DIR/mode" 2>/dev/null || echo processes)}
+TB_IMAGES=${TB_IMAGES:-$TB_DIR/images}
 
-export TB_DIR TB_BIN TB_NETNS TB_IP TB_PORT_BASE
+export TB_DIR TB_BIN TB_NETNS TB_IP TB_PORT_BASE TB_MODE TB_IMAGES
 export PATH="$TB_BIN:$PATH"
 export KUBECONFIG=${TB_KUBECONFIG:-$TB_DIR/pki/admin.kubeconfig}
 cctl() { XDG_CONFIG_HOME="$TB_DIR/xdg" CLUSTERCTL_DISABLE_VERSIONCHECK=true GOPROXY=off clusterctl --config "$TB_DIR/clusterctl.yaml" "$@"; }
@@ -46,9 +49,11 @@ enter_netns() {                     # re-exec this script inside the namespace
   if ! ip netns list | awk '{print $1}' | grep -qx "$TB_NETNS"; then
     ip netns add "$TB_NETNS"
     ip -n "$TB_NETNS" link set lo up
-    # `ip netns exec` lays this file over /etc/hosts: the names of Services, which a cluster's DNS would resolve
+    # `ip netns exec` lays these files over those in /etc. Names of Services are resolved by the cluster's DNS; without pods
+    # they are in the hosts file.
     mkdir -p "/etc/netns/$TB_NETNS"
     printf '127.0.0.1 localhost\n%s %s\n' "$TB_IP" "$(hostname)" >"/etc/netns/$TB_NETNS/hosts"
+    [ "$TB_MODE" != pods ] || printf 'search cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n' >"/etc/netns/$TB_NETNS/resolv.conf"
   fi
   ip -n "$TB_NETNS" addr add "$TB_IP/32" dev lo 2>/dev/null || true
   exec ip netns exec "$TB_NETNS" env TB_INSIDE=1 "$SELF" "$@"
@@ -114,54 +119,15 @@ contexts: [{name: default, context: {cluster: default, user: default}}]
 E
 }
 
-# ---------------------------------------------------------------- local clusterctl repository
-moddir() { (cd "$TOOLS/$1" && go mod download -json "$2" | jq -r .Dir); }   # the version is pinned there
-cmd_repo() {
-  local dist=${1:-} R=$CACHE/clusterctl-repository/$CAPI_VERSION-$CERTMANAGER_VERSION src work
-  mkdir -p "$TB_DIR"
-  if [ ! -s "$R/done" ]; then upstream_repo; date >"$R/done"; fi
-  { echo "providers:"
-    p() { printf -- '- name: "%s"\n  url: "file://%s"\n  type: "%s"\n' "$1" "$2" "$3"; }
-    p cluster-api "$R/cluster-api/$CAPI_VERSION/core-components.yaml" CoreProvider
-    p kubeadm "$R/bootstrap-kubeadm/$CAPI_VERSION/bootstrap-components.yaml" BootstrapProvider
-    p kubeadm "$R/control-plane-kubeadm/$CAPI_VERSION/control-plane-components.yaml" ControlPlaneProvider
-    for f in ${dist:+"$(readlink -f "$dist")"/infrastructure-metal3/v*/infrastructure-components.yaml}; do p metal3 "$f" InfrastructureProvider; done
-    printf 'cert-manager:\n  url: "file://%s"\n  version: "%s"\n  timeout: 1m\n' "$R/cert-manager/$CERTMANAGER_VERSION/cert-manager.yaml" "$CERTMANAGER_VERSION"
-    printf 'overridesFolder: "%s"\n' "$TB_DIR/overrides"
-    printf 'CLUSTER_TOPOLOGY: "true"\nEXP_MACHINE_POOL: "false"\n'
-  } >"$TB_DIR/clusterctl.yaml"
-  log "repository in $R, config $TB_DIR/clusterctl.yaml"
-}
-upstream_repo() {
-  src=$(moddir capi sigs.k8s.io/cluster-api)
-  work=$(mktemp -d); cp -r "$src"/core/config "$work/core"; cp -r "$src"/bootstrap/kubeadm/config "$work/bootstrap"; cp -r "$src"/controlplane/kubeadm/config "$work/controlplane"
-  chmod -R u+w "$work"
-  prov() {  # prov <label> <dir> <image> <file>
-    local d=$R/$1/$CAPI_VERSION; mkdir -p "$d"
-    sed -i -E "s#image: .*#image: registry.k8s.io/cluster-api/$3:$CAPI_VERSION#" "$work/$2/default/manager_image_patch.yaml"
-    sed -i -E "s#imagePullPolicy: .*#imagePullPolicy: IfNotPresent#" "$work/$2/default/manager_pull_policy.yaml"
-    kubectl kustomize "$work/$2/default" >"$d/$4"
-    cp "$src/metadata.yaml" "$d/metadata.yaml"
-  }
-  prov cluster-api core cluster-api-controller core-components.yaml
-  prov bootstrap-kubeadm bootstrap kubeadm-bootstrap-controller bootstrap-components.yaml
-  prov control-plane-kubeadm controlplane kubeadm-control-plane-controller control-plane-components.yaml
-  rm -rf "$work"
-  # cert-manager: namespace + CRDs are all that clusterctl needs to be satisfied (it creates one Issuer and one Certificate)
-  local cm d; cm=$(moddir certmanager github.com/cert-manager/cert-manager); d=$R/cert-manager/$CERTMANAGER_VERSION; mkdir -p "$d"
-  { printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: cert-manager\n'; for f in "$cm"/deploy/crds/*.yaml; do echo "---"; sed '/^---$/d' "$f"; done; } >"$d/cert-manager.yaml"
-}
-
 # ---------------------------------------------------------------- management cluster
 cmd_up() {
-  local P=$TB_DIR/pki; mkdir -p "$P" "$TB_DIR/data"
-  if [ ! -s "$P/admin.kubeconfig" ]; then
-    mkca "$P/ca" testbed-ca; mkca "$P/front-proxy-ca" testbed-front-proxy
-    mkcert "$P/apiserver" /CN=kube-apiserver "$P/ca" "IP:$TB_IP,IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes.default.svc"
-    mkcert "$P/admin" /O=system:masters/CN=testbed-admin "$P/ca"
-    mkcert "$P/front-proxy-client" /CN=front-proxy-client "$P/front-proxy-ca"
-    openssl genrsa -out "$P/sa.key" 2048 2>/dev/null; openssl rsa -in "$P/sa.key" -pubout -out "$P/sa.pub" 2>/dev/null
-    kubeconfig_cert "$P/admin.kubeconfig" "https://$TB_IP:6443" "$P/ca.crt" "$P/admin.crt" "$P/admin.key"
+  local P=$TB_DIR/pki controllers='*,-deployment-controller,-replicaset-controller,-node-lifecycle-controller,-node-ipam-controller' preparing=
+  mkdir -p "$P" "$TB_DIR/data" "$TB_DIR/log"
+  echo "$TB_MODE" >"$TB_DIR/mode"
+  [ -s "$P/admin.kubeconfig" ] || management_pki
+  if [ "$TB_MODE" = pods ]; then
+    controllers='*,-node-ipam-controller'
+    "$HERE/node.sh" prepare "$TB_IMAGES"/*.tar & preparing=$!
   fi
   start etcd etcd --data-dir "$TB_DIR/data/etcd" --unsafe-no-fsync --log-level error \
     --listen-client-urls "http://$TB_IP:2379" --advertise-client-urls "http://$TB_IP:2379" \
@@ -170,21 +136,51 @@ cmd_up() {
     --bind-address "$TB_IP" --advertise-address "$TB_IP" --secure-port 6443 \
     --tls-cert-file "$P/apiserver.crt" --tls-private-key-file "$P/apiserver.key" --client-ca-file "$P/ca.crt" \
     --service-account-key-file "$P/sa.pub" --service-account-signing-key-file "$P/sa.key" --service-account-issuer https://kubernetes.default.svc \
-    --service-cluster-ip-range 10.96.0.0/16 --authorization-mode RBAC --allow-privileged=true \
+    --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true \
+    --kubelet-client-certificate "$P/kubelet-client.crt" --kubelet-client-key "$P/kubelet-client.key" --kubelet-certificate-authority "$P/ca.crt" \
+    --kubelet-preferred-address-types InternalIP --audit-policy-file "$P/audit-policy.yaml" --audit-log-path "$TB_DIR/log/audit.log" \
     --requestheader-client-ca-file "$P/front-proxy-ca.crt" --requestheader-allowed-names front-proxy-client \
     --requestheader-extra-headers-prefix X-Remote-Extra- --requestheader-group-headers X-Remote-Group --requestheader-username-headers X-Remote-User \
     --proxy-client-cert-file "$P/front-proxy-client.crt" --proxy-client-key-file "$P/front-proxy-client.key" \
     --enable-aggregator-routing=true
   waitfor 90 "kube-apiserver" kubectl get --raw /readyz
-  # the deployment controller is left out: Deployment status is written by `hostpod`, so that clusterctl --wait-providers and helm --wait work
+  # Without a node, Deployment status is written by `hostpod`, so that clusterctl --wait-providers and helm --wait work.
   start kube-controller-manager kube-controller-manager --kubeconfig "$P/admin.kubeconfig" --leader-elect=false \
     --bind-address "$TB_IP" --secure-port 10257 --service-account-private-key-file "$P/sa.key" --root-ca-file "$P/ca.crt" \
-    --use-service-account-credentials=true --controllers='*,-deployment-controller,-replicaset-controller,-node-lifecycle-controller,-node-ipam-controller'
+    --use-service-account-credentials=true --controllers="$controllers"
+  [ "$TB_MODE" != pods ] || start kube-scheduler kube-scheduler --kubeconfig "$P/kube-scheduler.kubeconfig" --leader-elect=false --bind-address "$TB_IP"
   waitfor 60 "default service account" kubectl -n default get serviceaccount default
-  # resuming an earlier bed: cert-manager first, the supervisor then restarts the managers (target clusters are not resumed)
-  if kubectl get crd certificates.cert-manager.io >/dev/null 2>&1; then cmd_certs; fi
-  start supervisor "$SELF" supervise
+  if [ "$TB_MODE" = pods ]; then
+    wait "$preparing" || die "the node did not start; see $TB_DIR/log"
+    "$HERE/node.sh" up
+  else
+    # resuming an earlier bed: cert-manager first, the supervisor then restarts the managers (target clusters are not resumed)
+    if kubectl get crd certificates.cert-manager.io >/dev/null 2>&1; then cmd_certs; fi
+    start supervisor "$SELF" supervise
+  fi
   log "management cluster up: KUBECONFIG=$KUBECONFIG (netns $TB_NETNS)"
+}
+management_pki() {
+  local P=$TB_DIR/pki name
+  mkca "$P/ca" testbed-ca; mkca "$P/front-proxy-ca" testbed-front-proxy
+  mkcert "$P/apiserver" /CN=kube-apiserver "$P/ca" "IP:$TB_IP,IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
+  mkcert "$P/admin" /O=system:masters/CN=testbed-admin "$P/ca"
+  mkcert "$P/front-proxy-client" /CN=front-proxy-client "$P/front-proxy-ca"
+  mkcert "$P/kubelet-client" /O=system:masters/CN=kube-apiserver-kubelet-client "$P/ca"
+  mkcert "$P/kubelet" /O=system:nodes/CN=system:node:management "$P/ca" "DNS:management,IP:$TB_IP"
+  mkcert "$P/kube-proxy" /CN=system:kube-proxy "$P/ca"
+  mkcert "$P/kube-scheduler" /CN=system:kube-scheduler "$P/ca"
+  openssl genrsa -out "$P/sa.key" 2048 2>/dev/null; openssl rsa -in "$P/sa.key" -pubout -out "$P/sa.pub" 2>/dev/null
+  # What our services ask is compared with what they may.
+  cat >"$P/audit-policy.yaml" <<E
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ["system:serviceaccounts:capm3-system"]}
+- {level: None}
+E
+  for name in kubelet kube-proxy kube-scheduler admin; do kubeconfig_cert "$P/$name.kubeconfig" "https://$TB_IP:6443" "$P/ca.crt" "$P/$name.crt" "$P/$name.key"; done
 }
 
 # real cert-manager controllers issue every Certificate and inject every CA
@@ -301,8 +297,10 @@ cmd_supervise() {
 }
 
 cmd_init() {
-  cctl init --core "cluster-api:$CAPI_VERSION" --bootstrap "kubeadm:$CAPI_VERSION" --control-plane "kubeadm:$CAPI_VERSION" "$@"
-  cmd_managers
+  local wait=()
+  [ "$TB_MODE" != pods ] || wait=(--wait-providers)
+  cctl init --core "cluster-api:$CAPI_VERSION" --bootstrap "kubeadm:$CAPI_VERSION" --control-plane "kubeadm:$CAPI_VERSION" "${wait[@]}" "$@"
+  [ "$TB_MODE" = pods ] || cmd_managers
 }
 cmd_managers() {
   cmd_certs
@@ -429,6 +427,7 @@ cmd_exec() { exec "$@"; }
 cmd_clusterctl() { cctl "$@"; }
 cmd_status() { for f in "$TB_DIR"/run/*.pid; do [ -e "$f" ] || continue; n=$(basename "$f" .pid); p=$(cat "$f"); printf '%-70s pid %-8s %s\n' "$n" "$p" "$(awk '/VmRSS/{print $2/1024 " MiB"}' "/proc/$p/status" 2>/dev/null || echo dead)"; done; }
 cmd_down() {
+  "$HERE/node.sh" down
   if [ "${1:-}" = --purge ]; then   # nothing of it is kept, so nobody needs an orderly end
     stop supervisor
     cat "$TB_DIR"/run/*.pid 2>/dev/null | xargs -r kill -9 2>/dev/null || true
@@ -447,7 +446,9 @@ cmd_down() {
 
 c=${1:-help}; shift || true
 case $c in
-repo | down) "cmd_$c" "$@" ;;
+repo) "$HERE/repository.sh" write "$TB_DIR/clusterctl.yaml" "$@" ;;
+down) cmd_down "$@" ;;
+node) [ "${TB_INSIDE:-}" = 1 ] || enter_netns "$c" "$@"; "$HERE/node.sh" "$@" ;;
 up | init | managers | certs | hostpod | supervise | target | exec | clusterctl | status) [ "${TB_INSIDE:-}" = 1 ] || enter_netns "$c" "$@"; "cmd_$c" "$@" ;;
 *) sed -n '2,22p' "$SELF" | sed 's/^# \{0,1\}//' ;;
 esac

@@ -85,6 +85,8 @@ make_certificates() {
     local d=$TB_DIR/certs
     [[ -f $d/server.pem ]] && return
     mkdir -p "$d"
+    local san=DNS:localhost
+    if [[ $TB_NAME =~ ^[0-9.]+$ ]]; then san+=,IP:$TB_NAME; else san+=,DNS:$TB_NAME; fi
     openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=testbed-ca \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign,cRLSign \
         -keyout "$d/ca.key" -out "$d/ca.pem" 2>/dev/null
@@ -92,7 +94,7 @@ make_certificates() {
         -keyout "$d/server.key" -out "$d/server.csr" 2>/dev/null
     openssl x509 -req -in "$d/server.csr" -CA "$d/ca.pem" -CAkey "$d/ca.key" -CAcreateserial \
         -days 3650 -out "$d/server.pem" -extfile <(printf \
-        'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n') 2>/dev/null
+        'subjectAltName=IP:127.0.0.1,%s\nextendedKeyUsage=serverAuth\n' "$san") 2>/dev/null
     # The agents use a self-signed certificate of their own, like the real one.
     openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=127.0.0.1 \
         -addext subjectAltName=IP:127.0.0.1 -keyout "$d/agent.key" -out "$d/agent.pem" 2>/dev/null
@@ -173,7 +175,7 @@ post_deploy_get_power_state_retries = 6
 post_deploy_get_power_state_retry_interval = 1
 
 [api]
-host_ip = 127.0.0.1
+host_ip = $TB_NAME
 port = $P_API
 api_workers = $TB_API_WORKERS
 ramdisk_heartbeat_timeout = 30
