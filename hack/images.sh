@@ -35,7 +35,7 @@ kubeadm-bootstrap-controller|registry.k8s.io/cluster-api/kubeadm-bootstrap-contr
 kubeadm-control-plane-controller|registry.k8s.io/cluster-api/kubeadm-control-plane-controller:v1.14.2|/manager|capi-kubeadm-control-plane-manager|65532:65532
 cert-manager|localhost/metal3/cert-manager:v1.21.2|/cert-manager|tb-certmanager|65532:65532
 "
-BASE_PACKAGES="base-files ca-certificates libc6 libgcc-s1 netbase"
+BASE_PACKAGES=(base-files ca-certificates libc6 libgcc-s1 netbase)
 
 die() { printf '%s\n' "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*" >&2; }
@@ -50,6 +50,7 @@ setup() {
 	mkdir -p "$STORE/tmp"
 	exec 9>"$STORE/lock"
 	flock 9 # two runs would build the same images, and one would delete what the other uses
+	find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'buildah-cache*' -exec rm -rf {} + # what a run that was killed left
 	# A storage of our own: the containers and images of whoever works on this machine stay as they are. What is mounted
 	# is noted under /run, because such notes must not outlive a reboot. Overlay does not stack on overlay.
 	local driver=overlay
@@ -66,6 +67,15 @@ wait_all() {
 	return $status
 }
 
+# label <image> <label>: of an image in the storage; nothing when there is none.
+label() { buildah inspect --type image --format "{{index .OCIv1.Config.Labels \"$2\"}}" "$1" 2>/dev/null || true; }
+
+# commit <container> <image>: in place of the image that had the name before.
+commit() {
+	buildah rmi -f "$2" >/dev/null 2>&1 || true
+	buildah commit -q --rm "$1" "$2" >/dev/null
+}
+
 # deliver <name> <key> <out-dir>: a hard link survives pruning the cache; old tars of the same image go.
 deliver() {
 	mkdir -p "$3"
@@ -74,60 +84,59 @@ deliver() {
 	find "$STORE" -maxdepth 1 -name "$1-????????????.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -f
 }
 
-# build <name> <key> <image> <buildah arguments...>: makes the tar; the image itself would only fill the storage.
+# build <tar> <image> <buildah arguments...>: the image itself would only fill the storage.
 build() {
-	local name=$1 key=$2 image=$3 log=$STORE/tmp/$1.log; shift 3
-	if ! { buildah bud -q --isolation chroot --pull-never --tag "$image" "$@" &&
-		rm -f "$STORE/$name-$key.tmp" && buildah push -q "$image" "docker-archive:$STORE/$name-$key.tmp:$image"; } >"$log" 2>&1; then
+	local tar=$1 image=$2 log=$STORE/tmp/${1##*/}.log; shift 2
+	rm -f "$tar.tmp"
+	if ! { buildah bud --isolation chroot --pull-never --tag "$image" "$@" && buildah push -q "$image" "docker-archive:$tar.tmp:$image"; } >"$log" 2>&1; then
 		say "building $image failed:"
 		cat "$log" >&2
 		return 1
 	fi
 	buildah rmi "$image" >/dev/null
-	mv "$STORE/$name-$key.tmp" "$STORE/$name-$key.tar"
+	mv "$tar.tmp" "$tar"
 }
 
 # ---------------------------------------------------------------- base
 
-packages() { apt-cache show --no-all-versions $BASE_PACKAGES 2>/dev/null | grep -E '^(Package|Version|SHA256):'; }
+packages() { apt-cache show --no-all-versions "${BASE_PACKAGES[@]}" 2>/dev/null | grep -E '^(Package|Version|SHA256):'; }
 
 # The base is made of the machine's own Debian packages: the binaries that `fast` takes are linked to that very glibc.
 base_key() {
 	local list
-	list=$(packages) || { apt-get update -q >/dev/null && list=$(packages); } || die "apt-cache knows no $BASE_PACKAGES: is this a Debian?"
+	list=$(packages) || { apt-get update -q >/dev/null && list=$(packages); } || die "apt-cache does not know all of ${BASE_PACKAGES[*]}: is this a Debian?"
 	sum <<<"$list $(declare -f base)"
 }
 
 base() {
-	local key=$1 root c
-	[ "$(buildah inspect --type image --format '{{index .OCIv1.Config.Labels "metal3.key"}}' $BASE 2>/dev/null)" != "$key" ] || return 0
-	say "making the base image of $BASE_PACKAGES"
-	root=$(mktemp -d)
-	(
-		mkdir "$root/debs" "$root/fs" && cd "$root/debs"
-		fetch() { apt-get -q -o APT::Sandbox::User=root download $BASE_PACKAGES >"$root/log" 2>&1; }
-		fetch || { apt-get update -q >/dev/null && fetch; } || { cat "$root/log" >&2; exit 1; }
-		for deb in *.deb; do dpkg-deb -x "$deb" "$root/fs"; done
-		cd "$root/fs"
-		mkdir -p etc/ssl/certs home/nonroot
-		find usr/share/ca-certificates -name '*.crt' | LC_ALL=C sort | xargs cat >etc/ssl/certs/ca-certificates.crt
-		printf '%s\n' root:x:0:0:root:/root:/sbin/nologin nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin \
-			nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin >etc/passwd
-		printf '%s\n' root:x:0: nogroup:x:65534: nonroot:x:65532: >etc/group
-		echo 'hosts: files dns' >etc/nsswitch.conf
-		# Neither documents nor character sets, and no program at all but the dynamic linker.
-		rm -rf usr/{share,games,include,bin,sbin} bin sbin etc/{update-motd.d,profile.d,skel}
-		find . -type d -name gconv -prune -exec rm -rf {} +
-		chown -R 65532:65532 home/nonroot
-		chmod 700 home/nonroot
-		chmod 1777 tmp
-	) || die "the base image could not be made"
+	local key=$1 work c
+	[ "$(label $BASE metal3.key)" != "$key" ] || return 0
+	say "making the base image of ${BASE_PACKAGES[*]}"
+	work=$(mktemp -d)
+	mkdir "$work/debs" "$work/root"
+	fetch() { (cd "$work/debs" && apt-get -q -o APT::Sandbox::User=root download "${BASE_PACKAGES[@]}") >"$work/log" 2>&1; }
+	fetch || { apt-get update -q >/dev/null && fetch; } || { cat "$work/log" >&2; die "the packages of the base image cannot be fetched"; }
+	for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+	cd "$work/root"
+	mkdir -p etc/ssl/certs home/nonroot
+	find usr/share/ca-certificates -name '*.crt' | LC_ALL=C sort | xargs cat >etc/ssl/certs/ca-certificates.crt
+	printf '%s\n' root:x:0:0:root:/root:/sbin/nologin nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin \
+		nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin >etc/passwd
+	printf '%s\n' root:x:0: nogroup:x:65534: nonroot:x:65532: >etc/group
+	echo 'hosts: files dns' >etc/nsswitch.conf
+	# Neither documents nor character sets, and no program at all but the dynamic linker.
+	rm -rf usr/{share,games,include,bin,sbin} bin sbin etc/{update-motd.d,profile.d,skel}
+	find . -type d -name gconv -prune -exec rm -rf {} +
+	chown -R 65532:65532 home/nonroot
+	chmod 700 home/nonroot
+	chmod 1777 tmp
+	cd "$ROOT"
 	c=$(buildah from -q scratch)
-	buildah add -q "$c" "$root/fs" / >/dev/null
+	buildah add -q "$c" "$work/root" / >/dev/null
 	buildah config --user 65532:65532 --workingdir /home/nonroot --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		--env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt --label metal3.key="$key" "$c"
-	buildah commit -q --rm "$c" $BASE >/dev/null
-	rm -rf "$root"
+	commit "$c" $BASE
+	rm -rf "$work"
 }
 
 # ---------------------------------------------------------------- our images
@@ -161,9 +170,9 @@ fast_one() {   # fast_one <base key> <revision> <target-dir> <out-dir> <name> <D
 		work=$(mktemp -d)
 		mkdir -p "$work/build/out" "$work/context"
 		strip -o "$work/build/out/$binary" "$target/$binary"
-		# buildah 1.28 would run the build stage too, so it gets none: a folder takes its place.
+		# The build stage needs Rust and minutes, and buildah 1.28 runs stages that nothing needs too: a folder takes its place.
 		sed '/ AS build$/,/^FROM \${BASE}/{/^FROM \${BASE}/!d}' "$ROOT/$dockerfile" >"$work/Dockerfile"
-		build "$name" "$key" "$(image_of "$name")" -f "$work/Dockerfile" --build-context "build=$work/build" \
+		build "$STORE/$name-$key.tar" "$(image_of "$name")" -f "$work/Dockerfile" --build-context "build=$work/build" \
 			--build-arg VERSION="$VERSION" --build-arg REVISION="$revision" --label metal3.profile="${target##*/}" "$work/context"
 		rm -rf "$work"
 	fi
@@ -203,15 +212,15 @@ pause() {
 third_party_one() {   # third_party_one <out-dir> <name> <image> <path> <tool> <user>
 	local out=$1 name=$2 image=$3 path=$4 tool=$5 user=$6 store key work
 	# The name in the store already carries the key of what the tool was built from.
-	store=$([ -z "$tool" ] && declare -f pause || readlink "$CACHE/bin/$tool")
+	if [ -n "$tool" ]; then store=$(readlink "$CACHE/bin/$tool"); else store=$(declare -f pause); fi
 	key=$(sum <<<"$store $image $path $user $(declare -f third_party_one build)")
 	if [ ! -s "$STORE/$name-$key.tar" ]; then
 		work=$(mktemp -d)
 		mkdir -p "$work/root/tmp"
 		chmod 1777 "$work/root/tmp"
-		if [ -n "$tool" ]; then cp -L "$CACHE/bin/$tool" "$work/root$path"; else pause "$work$path" && mv "$work$path" "$work/root$path"; fi
+		if [ -n "$tool" ]; then cp "$store" "$work/root$path"; else pause "$work$path" && mv "$work$path" "$work/root$path"; fi
 		printf '%s\n' 'FROM scratch' 'COPY root /' "USER $user" "ENTRYPOINT [\"$path\"]" >"$work/Dockerfile"
-		build "$name" "$key" "$image" -f "$work/Dockerfile" "$work"
+		build "$STORE/$name-$key.tar" "$image" -f "$work/Dockerfile" "$work"
 		rm -rf "$work"
 	fi
 	deliver "$name" "$key" "$out"
@@ -229,6 +238,107 @@ third_party() {
 	wait_all || die "not all images were made"
 }
 
+# ---------------------------------------------------------------- the whole Dockerfiles
+
+# A stand-in for the official Rust image: a small Debian, a C compiler and the toolchain that is installed here.
+builder() {
+	local rust key work c codename
+	rust=$(cd "$ROOT" && rustc -vV)
+	[[ $rust == "rustc ${BUILDER#*:}"* || $rust == "rustc 1.95."* ]] || die "the builder is $BUILDER, but here is ${rust%%$'\n'*}"
+	codename=$(sed -n s/^VERSION_CODENAME=//p /etc/os-release)
+	key=$(sum <<<"$rust $codename $(declare -f builder)")
+	[ "$(label $BUILDER metal3.key)" != "$key" ] || return 0
+	command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
+	say "making the builder of Debian $codename and the Rust toolchain of this machine"
+	work=$(mktemp -d)
+	debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev "$codename" "$work/root" >"$STORE/tmp/debootstrap.log" 2>&1 ||
+		{ tail -20 "$STORE/tmp/debootstrap.log" >&2; die "debootstrap failed"; }
+	rm -rf "$work"/root/var/{cache/apt,lib/apt/lists}/* "$work"/root/usr/share/{doc,man,locale,info}/*
+	mkdir -p "$work/root/usr/local/bin" "$work/root/usr/local/cargo"
+	cp -a "$(cd "$ROOT" && rustc --print sysroot)"/{bin,lib} "$work/root/usr/local"
+	c=$(buildah from -q scratch)
+	buildah add -q "$c" "$work/root" / >/dev/null
+	buildah config --env CARGO_HOME=/usr/local/cargo --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --label metal3.key="$key" "$c"
+	commit "$c" $BUILDER
+	rm -rf "$work"
+}
+
+full() {
+	local out=$1 name dockerfile start revision
+	agree
+	base "$(base_key)"
+	builder
+	revision=$(revision)
+	mkdir -p "$out"
+	# One after the other: the first compiles what all need.
+	while IFS='|' read -r name dockerfile _; do
+		[ -n "$name" ] || continue
+		start=$SECONDS
+		build "$out/$name.tar" "$(image_of "$name")" -f "$ROOT/$dockerfile" -v "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
+			--build-arg VERSION="$VERSION" --build-arg REVISION="$revision" "$ROOT"
+		say "built $(image_of "$name") in $((SECONDS - start)) s"
+	done <<<"$IMAGES"
+}
+
+# ---------------------------------------------------------------- check
+
+# check_one <tar> <name> <binary>: prints a row of the table, and a line on fd 3 for all that is wrong.
+check_one() {
+	local tar=$1 name=$2 binary=$3 work config layer top user profile said
+	bad() { printf '%s: %s\n' "$name" "$*" >&3; }
+	conf() { jq -r "$1 // \"\"" "$work/$config"; }
+	[ -s "$tar" ] || { bad "$tar is missing"; return; }
+	work=$(mktemp -d)
+	mkdir "$work/root"
+	tar -xf "$tar" -C "$work"
+	config=$(jq -r '.[0].Config' "$work/manifest.json")
+	[ "$(jq -c '.[0].RepoTags' "$work/manifest.json")" = "[\"$(image_of "$name")\"]" ] || bad "its name is not $(image_of "$name")"
+	[ "$(jq -r .architecture "$work/$config")" = "$(dpkg --print-architecture)" ] || bad "it is not made for this machine"
+
+	user=$(conf .config.User)
+	[[ $user =~ ^[1-9][0-9]*:[1-9][0-9]*$ ]] || bad "user is '$user', not a number above 0: runAsNonRoot cannot be checked"
+	[ "$(jq -c '[.config.Entrypoint, .config.Cmd]' "$work/$config")" = "[[\"/usr/local/bin/$binary\"],null]" ] ||
+		bad "entrypoint is $(jq -c '[.config.Entrypoint, .config.Cmd]' "$work/$config"), not the binary alone"
+	[ -n "$(conf '.config.ExposedPorts | keys? | .[0]')" ] || bad "no port is exposed"
+	for label in title description source licenses version revision; do
+		[ -n "$(conf ".config.Labels[\"org.opencontainers.image.$label\"]")" ] || bad "label org.opencontainers.image.$label is missing"
+	done
+	[ "$(conf '.config.Labels["org.opencontainers.image.version"]')" = "$VERSION" ] || bad "label version is not $VERSION, the version in Cargo.toml"
+
+	while read -r layer; do tar -xf "$work/$layer" -C "$work/root"; done < <(jq -r '.[0].Layers[]' "$work/manifest.json")
+	layer=$(jq -r '.[0].Layers[-1]' "$work/manifest.json")
+	[ "$(tar -tf "$work/$layer" | grep -v '/$')" = "usr/local/bin/$binary" ] || bad "the last layer holds more than the binary"
+	[ "$(stat -c %U:%a "$work/root/usr/local/bin/$binary")" = root:755 ] || bad "the binary can be changed by others than root"
+	[ -z "$(find "$work/root" -type f -perm /6000)" ] || bad "there are programs that change the user"
+	[ -z "$(find "$work/root" -regex '.*/\(ba\|da\|a\|z\|\)sh\|.*/busybox')" ] || bad "there is a shell"
+	[ -s "$work/root/etc/ssl/certs/ca-certificates.crt" ] || bad "there are no certificates of authorities"
+	grep -q ":x:${user%:*}:${user#*:}:" "$work/root/etc/passwd" || bad "user $user is not in /etc/passwd"
+
+	# As a pod runs it: that user, a root that cannot be written, nothing of this machine.
+	said=$(unshare -m sh -ec 'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; exec env -i /usr/sbin/chroot --userspec="$2" "$1" "$3" --version' \
+		sh "$work/root" "$user" "/usr/local/bin/$binary" 2>&1) || true
+	[ "$said" = "$binary ${VERSION#v}" ] || bad "--version says '$said', not '$binary ${VERSION#v}'"
+
+	profile=$(conf '.config.Labels["metal3.profile"]')
+	top=$(stat -c %s "$work/$layer")
+	[ "${profile:-release}" != release ] || [ "$top" -le $((BUDGET << 20)) ] || bad "it adds $((top >> 20)) MiB to the base, more than $BUDGET"
+	printf '%-44s %-8s %-12s %8s MiB %8s MiB   %s\n' "$(image_of "$name")" "${profile:-release}" "$user" \
+		"$(mib "$top")" "$(mib $(($(stat -c %s "$tar") - top)))" "$said"
+	rm -rf "$work"
+}
+
+mib() { awk "BEGIN {printf \"%.1f\", $1 / 1048576}"; }
+
+check() {
+	local out=$1 name binary problems=$STORE/tmp/problems
+	: >"$problems"
+	printf '%-44s %-8s %-12s %12s %12s   %s\n' image profile user "adds" "base" "--version"
+	while IFS='|' read -r name _ binary _; do
+		[ -z "$name" ] || check_one "$out/$name.tar" "$name" "$binary" 3>>"$problems"
+	done <<<"$IMAGES"
+	[ ! -s "$problems" ] || die "$(cat "$problems")"
+}
+
 # ---------------------------------------------------------------- commands
 
 command=${1:-}
@@ -243,5 +353,6 @@ case $command in
 fast) fast "$out" "$(readlink -m "${3:-${CARGO_TARGET_DIR:-$ROOT/target}/debug}")" ;;
 third-party) third_party "$out" ;;
 base) base "$(base_key)" ;;
-*) die "$command does not work yet" ;;
+full) full "${out:-$ROOT/dist/images}" ;;
+check) check "$out" ;;
 esac
