@@ -49,7 +49,8 @@ setup() {
 	done
 	mkdir -p "$STORE/tmp"
 	exec 9>"$STORE/lock"
-	flock 9 # two runs would build the same images, and one would delete what the other uses
+	# Two runs would build the same images, and one would delete what the other uses.
+	flock -n 9 || { say "waiting for another run of hack/images.sh"; flock 9; }
 	find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'buildah-cache*' -exec rm -rf {} + # what a run that was killed left
 	# A storage of our own: the containers and images of whoever works on this machine stay as they are. What is mounted
 	# is noted under /run, because such notes must not outlive a reboot. Overlay does not stack on overlay.
@@ -145,15 +146,20 @@ image_of() { echo "ghcr.io/metal3-io/metal3-${1#metal3-}:$VERSION"; }
 
 # A chart that names another image than we make would only show as pods that cannot pull.
 agree() {
-	local chart name dockerfile
+	local chart name dockerfile repository tag
 	while IFS='|' read -r name dockerfile _ _ chart; do
 		[ -n "$name" ] || continue
 		grep -qx "ARG VERSION=$VERSION" "$ROOT/$dockerfile" || die "$dockerfile: ARG VERSION is not $VERSION, the version in Cargo.toml"
 		[ -n "$chart" ] || continue
-		[ "$(awk '/^image:/ {on = 1; next} /^[^ ]/ {on = 0} on && $1 == "repository:" {r = $2} on && $1 == "tag:" {t = $2} END {print r ":" t}' \
-			"$ROOT/charts/$chart/values.yaml")" = "$(image_of "$name")" ] || die "charts/$chart/values.yaml names another image than $(image_of "$name")"
+		repository=$(value image repository "$ROOT/charts/$chart/values.yaml")
+		tag=$(value image tag "$ROOT/charts/$chart/values.yaml")
+		: "${tag:=v$(sed -n 's/^appVersion: *"\?v\?\([^"]*\)"\?/\1/p' "$ROOT/charts/$chart/Chart.yaml")}" # as the charts say
+		[ "$repository:$tag" = "$(image_of "$name")" ] || die "charts/$chart names the image $repository:$tag, not $(image_of "$name")"
 	done <<<"$IMAGES"
 }
+
+# value <section> <key> <file>: of YAML as the charts write it, without quotes.
+value() { sed -n "/^$1:/,/^[a-zA-Z]*:\$/{s/^  $2: *\"\?\([^\"]*\)\"\?\$/\1/p}" "$3"; }
 
 revision() {
 	local rev
@@ -244,7 +250,7 @@ third_party() {
 builder() {
 	local rust key work c codename
 	rust=$(cd "$ROOT" && rustc -vV)
-	[[ $rust == "rustc ${BUILDER#*:}"* || $rust == "rustc 1.95."* ]] || die "the builder is $BUILDER, but here is ${rust%%$'\n'*}"
+	[[ $rust == "rustc $(cut -d: -f2 <<<"${BUILDER%-*}")."* ]] || die "the builder is $BUILDER, but here is ${rust%%$'\n'*}"
 	codename=$(sed -n s/^VERSION_CODENAME=//p /etc/os-release)
 	key=$(sum <<<"$rust $codename $(declare -f builder)")
 	[ "$(label $BUILDER metal3.key)" != "$key" ] || return 0
@@ -264,17 +270,19 @@ builder() {
 }
 
 full() {
-	local out=$1 name dockerfile start revision
+	local out=$1 name dockerfile start revision crates=${CARGO_HOME:-$HOME/.cargo}/registry volume=()
 	agree
 	base "$(base_key)"
 	builder
 	revision=$(revision)
 	mkdir -p "$out"
+	# What this machine has downloaded already takes the place of the cache mount.
+	[ ! -d "$crates" ] || volume=(-v "$crates:/usr/local/cargo/registry")
 	# One after the other: the first compiles what all need.
 	while IFS='|' read -r name dockerfile _; do
 		[ -n "$name" ] || continue
 		start=$SECONDS
-		build "$out/$name.tar" "$(image_of "$name")" -f "$ROOT/$dockerfile" -v "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
+		build "$out/$name.tar" "$(image_of "$name")" -f "$ROOT/$dockerfile" "${volume[@]}" \
 			--build-arg VERSION="$VERSION" --build-arg REVISION="$revision" "$ROOT"
 		say "built $(image_of "$name") in $((SECONDS - start)) s"
 	done <<<"$IMAGES"
