@@ -4,7 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+
+/// What the programs of the management cluster run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Pods of a real node.
+    Pods,
+    /// Processes of this machine with the identity of their pods, where a machine allows no node.
+    Processes,
+}
 
 /// Where the parts of a running bed are. The process itself runs inside the bed's network namespace.
 #[derive(Clone, Debug)]
@@ -15,6 +27,8 @@ pub struct Bed {
     pub dir: PathBuf,
     /// Name of the network namespace.
     pub netns: String,
+    /// What the programs run as.
+    pub mode: Mode,
 }
 
 /// Address of the bed inside its namespace; not a loopback one, because EndpointSlices refuse these.
@@ -53,6 +67,8 @@ impl Bed {
         command
             .args(args)
             .env("TB_INSIDE", "1")
+            .env("TB_MODE", if self.mode == Mode::Pods { "pods" } else { "processes" })
+            .env("TB_IMAGES", self.dir.join("images"))
             .env("TB_NETNS", &self.netns)
             .env("TB_IP", ADDRESS);
         command.envs(env.iter().copied());
@@ -80,6 +96,23 @@ impl Bed {
             None => output(command, &format!("kubectl {}", args.join(" "))).await,
             Some(input) => fed(command, input, &format!("kubectl {}", args.join(" "))).await,
         }
+    }
+
+    /// Helm as the administrator; what it keeps for itself stays in the bed.
+    ///
+    /// # Errors
+    /// With what it printed.
+    pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(tool("helm"));
+        command.args(args).env("KUBECONFIG", self.kubeconfig());
+        for (name, folder) in [
+            ("HELM_CACHE_HOME", "cache"),
+            ("HELM_CONFIG_HOME", "config"),
+            ("HELM_DATA_HOME", "data"),
+        ] {
+            command.env(name, self.dir.join("helm").join(folder));
+        }
+        output(command, &format!("helm {}", args.join(" "))).await
     }
 
     fn script(&self, path: &str, state: &Path) -> Command {

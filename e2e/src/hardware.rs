@@ -9,16 +9,30 @@ use metal3_testkit::wait;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::bed::{Bed, output};
+use crate::bed::{ADDRESS, Bed, Mode, output};
 use crate::config_drive::ConfigDrive;
+use crate::stack::NAMESPACE;
 
 /// What plays the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Ironic from PyPI, emulated Redfish BMCs, simulated agents.
     Ironic,
-    /// `ironic-sim`.
+    /// `ironic-sim`, a process outside of the cluster.
     Sim,
+    /// `ironic-sim`, a pod that the chart brings.
+    SimPod,
+}
+
+impl Kind {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ironic => "Ironic, Redfish BMCs and agents",
+            Self::Sim => "ironic-sim",
+            Self::SimPod => "ironic-sim, as a pod of the chart",
+        }
+    }
 }
 
 /// Running hardware.
@@ -52,7 +66,7 @@ pub struct Booted {
     pub drive: ConfigDrive,
 }
 
-const SIM_ADDRESS: &str = "127.0.0.1:6385";
+const SIM_PORT: u16 = 6385;
 
 impl Hardware {
     /// Starts the hardware.
@@ -68,11 +82,15 @@ impl Hardware {
                     ("TB_HOSTS", count.as_str()),
                     ("TB_IPMI", "0"),
                     ("TB_POWER_SYNC", "5"),
+                    // Pods reach it there, by TLS.
+                    ("TB_NAME", ADDRESS),
+                    ("TB_TLS", if bed.mode == Mode::Pods { "1" } else { "0" }),
                 ];
                 bed.ironic(&["up"], &env).await?;
                 parse_env(&bed.ironic(&["env"], &[]).await?)
             }
             Kind::Sim => start_sim(bed).await?,
+            Kind::SimPod => sim_facts(&sim_host(kind)),
         };
         Self::with(bed, kind, servers, facts)
     }
@@ -84,7 +102,7 @@ impl Hardware {
     pub async fn find(bed: &Bed, kind: Kind, servers: usize) -> Result<Self> {
         let facts = match kind {
             Kind::Ironic => parse_env(&bed.ironic(&["env"], &[]).await?),
-            Kind::Sim => sim_facts(),
+            Kind::Sim | Kind::SimPod => sim_facts(&sim_host(kind)),
         };
         Self::with(bed, kind, servers, facts)
     }
@@ -104,9 +122,7 @@ impl Hardware {
             checksum: fact("IMAGE_SHA256")?,
             bmc_username: fact("BMC_USERNAME")?,
             bmc_password: fact("BMC_PASSWORD")?,
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(10))
-                .build()?,
+            http: http(facts.get("IRONIC_CACERT_FILE"))?,
             scratch: bed.dir.clone(),
             facts,
         })
@@ -129,6 +145,11 @@ impl Hardware {
             .collect()
     }
 
+    /// A fact about it, as the test bed's scripts name them; empty when there is none.
+    pub fn fact(&self, name: &str) -> String {
+        self.facts.get(name).cloned().unwrap_or_default()
+    }
+
     /// BMC address and boot MAC address of a server; they count from 1.
     pub fn bmc(&self, number: usize) -> (String, String) {
         let mac = format!("52:54:00:00:{:02x}:{:02x}", number >> 8, number & 255);
@@ -144,7 +165,7 @@ impl Hardware {
     pub async fn booted(&self) -> Result<Vec<Booted>> {
         let (base, running) = match self.kind {
             Kind::Ironic => (self.fact("AGENT_CONTROL"), "instance"),
-            Kind::Sim => (format!("http://{SIM_ADDRESS}/sim/v1"), "instance"),
+            Kind::Sim | Kind::SimPod => (format!("http://{}/sim/v1", sim_host(self.kind)), "instance"),
         };
         let list: Vec<Value> = self.get(&format!("{base}/machines")).await?;
         let mut booted = Vec::new();
@@ -183,10 +204,6 @@ impl Hardware {
             .collect())
     }
 
-    fn fact(&self, name: &str) -> String {
-        self.facts.get(name).cloned().unwrap_or_default()
-    }
-
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
         let mut request = self
             .http
@@ -205,6 +222,15 @@ impl Hardware {
     }
 }
 
+fn http(ca: Option<&String>) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(10));
+    if let Some(file) = ca {
+        let pem = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
+        builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&pem)?]);
+    }
+    Ok(builder.build()?)
+}
+
 fn parse_env(text: &str) -> BTreeMap<String, String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs
@@ -213,9 +239,16 @@ fn parse_env(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn sim_facts() -> BTreeMap<String, String> {
+fn sim_host(kind: Kind) -> String {
+    match kind {
+        Kind::SimPod => format!("metal3-ironic-sim.{NAMESPACE}.svc:{SIM_PORT}"),
+        Kind::Ironic | Kind::Sim => format!("{ADDRESS}:{SIM_PORT}"),
+    }
+}
+
+fn sim_facts(host: &str) -> BTreeMap<String, String> {
     [
-        ("IRONIC_ENDPOINT", format!("http://{SIM_ADDRESS}/v1")),
+        ("IRONIC_ENDPOINT", format!("http://{host}/v1")),
         (
             "BMC_ADDRESS_PREFIX",
             "redfish-virtualmedia+https://bmc.example.com/redfish/v1/Systems/".into(),
@@ -244,16 +277,19 @@ async fn start_sim(bed: &Bed) -> Result<BTreeMap<String, String>> {
         .arg("sh")
         .arg("-c")
         .arg(r#"echo $$ >"$1/run/ironic-sim.pid"; exec "$2" --listen "$3" >"$1/log/ironic-sim.log" 2>&1"#);
-    let state = bed.capi_dir();
+    let (state, host) = (bed.capi_dir(), sim_host(Kind::Sim));
+    for folder in ["run", "log"] {
+        std::fs::create_dir_all(state.join(folder))?;
+    }
     command
         .arg("sh")
         .arg(&state)
         .arg(crate::stack::service("ironic-sim")?)
-        .arg(SIM_ADDRESS);
+        .arg(&host);
     output(command, "starting ironic-sim").await?;
     wait::try_until("ironic-sim to answer", Duration::from_secs(10), async || {
-        tokio::net::TcpStream::connect(SIM_ADDRESS).await.ok()
+        tokio::net::TcpStream::connect(&host).await.ok()
     })
     .await?;
-    Ok(sim_facts())
+    Ok(sim_facts(&host))
 }

@@ -41,6 +41,21 @@ pub struct MachineRow {
     pub host: String,
 }
 
+/// A pod of the management cluster at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodRow {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// How often its containers were started again.
+    pub restarts: i32,
+    /// Image of its first container.
+    pub image: String,
+}
+
 /// Everything that `quickstart up` made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -54,8 +69,11 @@ pub struct Report {
     pub control_plane_available: bool,
     /// Nodes that Ironic knows.
     pub ironic_nodes: usize,
-    /// Services that were killed on the way.
-    pub kills: u32,
+    /// What was killed on the way, in order.
+    pub killed: Vec<String>,
+    /// Pods of the management cluster.
+    #[serde(default)]
+    pub pods: Vec<PodRow>,
     /// Seconds until each milestone.
     pub seconds: Vec<(String, f64)>,
 }
@@ -63,10 +81,15 @@ pub struct Report {
 impl Report {
     /// The table for people.
     pub fn table(&self) -> String {
-        let mut lines = vec![format!(
+        let mut lines: Vec<String> = self.pods.iter().map(PodRow::line).collect();
+        if !lines.is_empty() {
+            lines.insert(0, format!("{:<34} {:<48} {:<6} {:>8}", "NAMESPACE", "POD", "READY", "RESTARTS"));
+            lines.push(String::new());
+        }
+        lines.push(format!(
             "{:<10} {:<14} {:<6} {:>4} {:>9} {:>4}  USED BY",
             "HOST", "STATE", "POWER", "CPU", "MEMORY", "NICS"
-        )];
+        ));
         let (used, free): (Vec<_>, Vec<_>) = self.hosts.iter().partition(|host| host.consumer.is_some());
         lines.extend(
             used.iter()
@@ -110,6 +133,18 @@ impl HostRow {
             format!("{} MiB", self.memory),
             self.nics,
             self.consumer.as_deref().unwrap_or("-")
+        )
+    }
+}
+
+impl PodRow {
+    fn line(&self) -> String {
+        format!(
+            "{:<34} {:<48} {:<6} {:>8}",
+            self.namespace,
+            self.name,
+            if self.ready { "yes" } else { "NO" },
+            self.restarts
         )
     }
 }

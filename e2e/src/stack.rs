@@ -1,11 +1,16 @@
-//! bmo and capm3: installed as a clusterctl provider, run as host processes with the identity of their pods.
+//! Cluster API, bmo and capm3: installed by Helm or by clusterctl, as a user does it.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::bed::{ADDRESS, Bed};
-use crate::hardware::Hardware;
+use crate::bed::{ADDRESS, Bed, Mode};
+use crate::hardware::{Hardware, Kind};
+use crate::progress::Progress;
+use crate::tour::Plan;
 
 /// Namespace of both services.
 pub const NAMESPACE: &str = "capm3-system";
@@ -13,14 +18,155 @@ pub const NAMESPACE: &str = "capm3-system";
 pub const BMO: &str = "baremetal-operator-controller-manager";
 /// Deployment of the provider.
 pub const CAPM3: &str = "capm3-controller-manager";
+/// Name of the Helm release.
+pub const RELEASE: &str = "metal3";
+/// Secret that bmo takes the certificate of Ironic's authority from.
+const IRONIC_CA: &str = "ironic-cacert";
 
-/// Whether the services elect a leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Election {
-    /// As in a pod.
-    On,
-    /// A service that was killed goes on at once, instead of waiting for its predecessor's lease to end.
-    Off,
+/// How our services are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Install {
+    /// `helm install` of the umbrella chart.
+    Helm,
+    /// `clusterctl init --infrastructure metal3`.
+    Clusterctl,
+}
+
+/// Installs everything; both services run and are ready when this returns.
+///
+/// # Errors
+/// When a component does not come up.
+pub async fn install(bed: &Bed, plan: &Plan, hardware: &Hardware, progress: &Progress) -> Result<()> {
+    let common = "clusterctl init --core cluster-api --bootstrap kubeadm --control-plane kubeadm";
+    match plan.install {
+        Install::Helm => {
+            progress.step(common);
+            bed.capi(&["init"]).await?;
+            ironic_ca(bed, hardware).await?;
+            progress.step(&format!("helm install {RELEASE} charts/metal3"));
+            helm(bed, plan, hardware, "install").await?;
+        }
+        Install::Clusterctl => {
+            ironic_ca(bed, hardware).await?;
+            progress.step(&format!("{common} --infrastructure metal3"));
+            clusterctl(bed, hardware, "init").await?;
+        }
+    }
+    match plan.mode {
+        Mode::Processes => {
+            progress.step("Starting bmo and capm3 as processes");
+            start_processes(bed, plan.chaos.is_none()).await?;
+        }
+        Mode::Pods if plan.install == Install::Clusterctl => {
+            scale(bed, BMO, plan.bmo).await?;
+            scale(bed, CAPM3, plan.capm3).await?;
+        }
+        Mode::Pods => {}
+    }
+    Ok(())
+}
+
+/// `clusterctl init` or `upgrade` with our provider and what bmo has to know about Ironic.
+///
+/// # Errors
+/// When a component does not come up.
+pub async fn clusterctl(bed: &Bed, hardware: &Hardware, verb: &str) -> Result<()> {
+    let variables = hardware.variables();
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    bed.capi_with(&[verb, "--infrastructure", "metal3"], &variables)
+        .await?;
+    Ok(())
+}
+
+/// `helm install` or `upgrade` of the umbrella chart, with values in a file: arguments can be read by everyone.
+///
+/// # Errors
+/// With what Helm printed.
+pub async fn helm(bed: &Bed, plan: &Plan, hardware: &Hardware, verb: &str) -> Result<()> {
+    let file = bed.dir.join("values.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(&values(plan, hardware))?)?;
+    let (chart, file) = (chart(bed)?, file.to_string_lossy().into_owned());
+    let chart = chart.to_string_lossy().into_owned();
+    let mut arguments = vec![verb, RELEASE, &chart, "--namespace", NAMESPACE, "--create-namespace"];
+    arguments.extend(["--values", &file, "--timeout", "3m"]);
+    if plan.mode == Mode::Pods {
+        arguments.push("--wait");
+    }
+    bed.helm(&arguments).await?;
+    Ok(())
+}
+
+/// The values of the umbrella chart.
+fn values(plan: &Plan, hardware: &Hardware) -> Value {
+    let fact = |name: &str| Some(hardware.fact(name)).filter(|value| !value.is_empty());
+    let mut bmo = json!({
+        "replicas": plan.bmo,
+        "ironic": {
+            "deployKernelUrl": fact("DEPLOY_KERNEL_URL"),
+            "deployRamdiskUrl": fact("DEPLOY_RAMDISK_URL"),
+            "provisioningLimit": hardware.servers.max(20).to_string(),
+        },
+    });
+    if hardware.kind == Kind::SimPod {
+        bmo["ironicSim"] = json!({"enabled": true});
+    } else {
+        bmo["ironic"]["endpoint"] = json!(hardware.endpoint);
+    }
+    if let (Some(username), Some(password)) = (fact("IRONIC_USERNAME"), fact("IRONIC_PASSWORD")) {
+        bmo["ironic"]["username"] = json!(username);
+        bmo["ironic"]["password"] = json!(password);
+    }
+    json!({"metal3-bmo": bmo, "metal3-capm3": {"replicas": plan.capm3}})
+}
+
+/// The package of the umbrella chart, made by `xtask dist`.
+fn chart(bed: &Bed) -> Result<PathBuf> {
+    let folder = bed.dir.join("dist/charts");
+    let found = std::fs::read_dir(&folder)
+        .with_context(|| format!("no charts in {}: run cargo xtask dist", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.strip_prefix("metal3-").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        });
+    found.with_context(|| format!("no umbrella chart in {}", folder.display()))
+}
+
+/// Upstream's convention: a Secret of this name, if there is one, holds who signs for Ironic.
+async fn ironic_ca(bed: &Bed, hardware: &Hardware) -> Result<()> {
+    let file = hardware.fact("IRONIC_CACERT_FILE");
+    if file.is_empty() {
+        return Ok(());
+    }
+    let pem = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": IRONIC_CA, "namespace": NAMESPACE},
+            "stringData": {"tls.crt": pem},
+        }),
+    ];
+    let text = objects.map(|object| object.to_string()).join("\n---\n");
+    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(&text)).await?;
+    Ok(())
+}
+
+/// Sets how many pods a Deployment has, and waits for them.
+///
+/// # Errors
+/// When they do not become ready.
+pub async fn scale(bed: &Bed, deployment: &str, replicas: u16) -> Result<()> {
+    let (name, replicas) = (format!("deployment/{deployment}"), format!("--replicas={replicas}"));
+    bed.kubectl(&["scale", &name, "-n", NAMESPACE, &replicas], None).await?;
+    let wait = ["rollout", "status", &name, "-n", NAMESPACE, "--timeout=120s"];
+    bed.kubectl(&wait, None).await?;
+    Ok(())
 }
 
 /// A program of this repository, beside the one that runs.
@@ -38,30 +184,10 @@ pub fn service(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// `clusterctl init` with our provider; Cluster API's managers run afterwards, ours do not yet.
-///
-/// # Errors
-/// When a component does not come up.
-pub async fn init(bed: &Bed, hardware: &Hardware) -> Result<()> {
-    let variables = hardware.variables();
-    let variables: Vec<(&str, &str)> = variables
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    bed.capi_with(&["init", "--infrastructure", "metal3"], &variables)
-        .await?;
-    Ok(())
-}
-
-/// Starts bmo and capm3; the bed's supervisor restarts them from then on.
-///
-/// # Errors
-/// When one does not become ready.
-pub async fn start(bed: &Bed, election: Election) -> Result<()> {
-    let elect = match election {
-        Election::On => "--leader-elect=true",
-        Election::Off => "--leader-elect=false",
-    };
+/// The bed's supervisor restarts them from then on. Without an election, a service that was killed goes on at once instead
+/// of waiting for its predecessor's lease to end.
+async fn start_processes(bed: &Bed, election: bool) -> Result<()> {
+    let elect = format!("--leader-elect={election}");
     let (bmo, capm3) = (service("metal3-bmo")?, service("metal3-capm3")?);
     let (bmo, capm3) = (bmo.to_string_lossy(), capm3.to_string_lossy());
     let grpc = format!("--grpc-bind-address={ADDRESS}:8443");
@@ -73,7 +199,7 @@ pub async fn start(bed: &Bed, election: Election) -> Result<()> {
         "--health-addr=127.0.0.1:@h",
         "--metrics-addr=127.0.0.1:@m",
         &grpc,
-        elect,
+        &elect,
     ];
     let capm3 = [
         "hostpod",
@@ -84,18 +210,8 @@ pub async fn start(bed: &Bed, election: Election) -> Result<()> {
         "--diagnostics-address=127.0.0.1:@m",
         "--insecure-diagnostics=true",
         "--webhook-port=@w",
-        elect,
+        &elect,
     ];
     tokio::try_join!(bed.capi(&bmo), bed.capi(&capm3))?;
     Ok(())
-}
-
-/// Process id of a service.
-///
-/// # Errors
-/// When it does not run.
-pub fn pid(bed: &Bed, deployment: &str) -> Result<u32> {
-    let file = bed.capi_dir().join(format!("run/{NAMESPACE}.{deployment}.pid"));
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{deployment} does not run"))?;
-    Ok(text.trim().parse()?)
 }

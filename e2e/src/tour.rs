@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Mode};
 use crate::chaos;
 use crate::hardware::{Hardware, Kind};
 use crate::player::{self, Target};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::stack::{self, Election};
+use crate::stack::{self, Install};
 use crate::view::View;
 
 /// Namespace of hosts and Cluster.
@@ -35,19 +35,31 @@ const BOUND: Duration = Duration::from_secs(900);
 /// What to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
+    /// How our services are installed.
+    pub install: Install,
+    /// What the programs run as.
+    pub mode: Mode,
     /// On ironic-sim instead of Ironic.
     pub sim: bool,
     /// Number of hosts.
     pub hosts: usize,
     /// Number of worker machines.
     pub workers: usize,
-    /// Kill services at random; the seed.
+    /// Pods of bmo.
+    pub bmo: u16,
+    /// Pods of capm3.
+    pub capm3: u16,
+    /// Kill programs at random; the seed.
     pub chaos: Option<u64>,
 }
 
 impl Plan {
     const fn kind(&self) -> Kind {
-        if self.sim { Kind::Sim } else { Kind::Ironic }
+        match (self.sim, self.mode, self.install) {
+            (false, ..) => Kind::Ironic,
+            (true, Mode::Pods, Install::Helm) => Kind::SimPod,
+            (true, ..) => Kind::Sim,
+        }
     }
 }
 
@@ -67,24 +79,13 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     std::fs::create_dir_all(&bed.dir)?;
     std::fs::write(bed.dir.join("plan.json"), serde_json::to_vec(plan)?)?;
 
-    progress.step("Starting a management cluster: etcd, kube-apiserver, kube-controller-manager");
-    bed.capi(&["up"]).await?;
-    let what = if plan.sim {
-        "ironic-sim"
-    } else {
-        "Ironic, Redfish BMCs and agents"
-    };
-    progress.step(&format!("Starting {} servers: {what}", plan.hosts));
-    let hardware = Hardware::start(bed, plan.kind(), plan.hosts).await?;
-    progress.step("clusterctl init --core cluster-api --bootstrap kubeadm --control-plane kubeadm --infrastructure metal3");
-    stack::init(bed, &hardware).await?;
-    progress.step("Starting bmo and capm3");
-    let election = if plan.chaos.is_some() {
-        Election::Off
-    } else {
-        Election::On
-    };
-    stack::start(bed, election).await?;
+    progress.step(match plan.mode {
+        Mode::Pods => "Starting a management cluster with a real node: kubelet, containerd, CoreDNS, kube-proxy",
+        Mode::Processes => "Starting a management cluster WITHOUT A NODE: programs run as processes, not as pods",
+    });
+    progress.step(&format!("Starting {} servers: {}", plan.hosts, plan.kind().name()));
+    let (_, hardware) = tokio::try_join!(bed.capi(&["up"]), Hardware::start(bed, plan.kind(), plan.hosts))?;
+    stack::install(bed, plan, &hardware, &progress).await?;
     milestone(
         &mut report,
         &progress,
@@ -134,7 +135,7 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     milestone(&mut report, &progress, "all Machines running, Cluster available");
     player.cancel();
     playing.await??;
-    report.kills = chaos.stop().await?;
+    report.killed = chaos.stop().await?;
 
     progress.step(&format!("clusterctl describe cluster {CLUSTER}"));
     for line in bed
@@ -146,6 +147,7 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     }
     view.fill(&mut report).await?;
     report.ironic_nodes = hardware.nodes().await?.len();
+    report.pods = view.pods().await?;
     Ok(report)
 }
 
@@ -198,7 +200,7 @@ pub async fn down(bed: &Bed) -> Result<Report> {
     })
     .await?;
     milestone(&mut report, &progress, "hosts deleted");
-    report.kills = chaos.stop().await?;
+    report.killed = chaos.stop().await?;
     report.ironic_nodes = hardware.nodes().await?.len();
     Ok(report)
 }
@@ -294,7 +296,7 @@ async fn cluster_manifests(bed: &Bed, plan: &Plan, hardware: &Hardware) -> Resul
 /// The killer, if there is one.
 struct Chaos {
     stop: CancellationToken,
-    task: Option<tokio::task::JoinHandle<Result<u32>>>,
+    task: Option<tokio::task::JoinHandle<Result<Vec<String>>>>,
 }
 
 impl Chaos {
@@ -306,11 +308,11 @@ impl Chaos {
         Self { stop, task }
     }
 
-    async fn stop(self) -> Result<u32> {
+    async fn stop(self) -> Result<Vec<String>> {
         self.stop.cancel();
         match self.task {
             Some(task) => task.await?,
-            None => Ok(0),
+            None => Ok(Vec::new()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
@@ -10,7 +11,7 @@ use metal3_api::metal3::host::BareMetalHost;
 use serde_json::Value;
 
 use crate::progress::Progress;
-use crate::report::{HostRow, MachineRow, Report};
+use crate::report::{HostRow, MachineRow, PodRow, Report};
 
 /// Beyond this many hosts their states are counted instead of listed.
 const LISTED: usize = 8;
@@ -153,6 +154,16 @@ impl View {
         Ok(())
     }
 
+    /// The pods of all namespaces; none where there is no node.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn pods(&self) -> Result<Vec<PodRow>> {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let pods = pods.list(&ListParams::default()).await?;
+        Ok(pods.iter().map(pod_row).collect())
+    }
+
     async fn availability(&self) -> Result<(bool, bool), String> {
         let clusters = self.list("cluster.x-k8s.io", "Cluster", "clusters").await?;
         let planes = self
@@ -265,6 +276,22 @@ fn row(host: &BareMetalHost) -> HostRow {
             .consumer_ref
             .as_ref()
             .and_then(|consumer| consumer.name.clone()),
+    }
+}
+
+fn pod_row(pod: &Pod) -> PodRow {
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.clone());
+    PodRow {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        ready: conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        restarts: containers.iter().map(|container| container.restart_count).sum(),
+        image: image.unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@
 #   node.sh up                 start the rest; returns when Services can be resolved by name
 #   node.sh load <tar>...      more images
 #   node.sh kill <service>     kill -9 containerd, kubelet or kube-proxy; it starts again, as under systemd
+#   node.sh crash <program>    kill -9 a program in a container, by its name
 #   node.sh down               end everything, leave no cgroup behind
 #
 # The node is a "box": private mount, PID, UTS, IPC and cgroup namespaces inside the network namespace of the bed. Its PID 1
@@ -311,6 +312,11 @@ kill_service() {
   nsenter -t "$p" -p -m kill -9 "$(cat "$N/$1.pid")"
 }
 
+crash() {
+  local p; p=$(box) || die "no node runs"
+  nsenter -t "$p" -p -m pkill -9 -x "$1"
+}
+
 down() {
   local p
   [ -d "$N" ] || return 0
@@ -334,7 +340,7 @@ drop() {                            # the last processes of pods may still be on
 }
 
 case ${1:-} in
-possible | needs | prepare | up | load | down) "$@" ;;
+possible | needs | prepare | up | load | crash | down) "$@" ;;
 kill) kill_service "$2" ;;
 enter) enter ;;                     # these two are called by the script itself
 in-mounts) shift; in_mounts "$@" ;;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use metal3_e2e::bed::Bed;
+use metal3_e2e::bed::{Bed, Mode};
+use metal3_e2e::stack::Install;
 use metal3_e2e::tour::{self, Plan};
 
 #[derive(Parser)]
@@ -21,6 +22,9 @@ struct Cli {
     /// Name of the network namespace.
     #[arg(long, env = "QUICKSTART_NETNS")]
     netns: String,
+    /// What the programs of the management cluster run as.
+    #[arg(long, env = "QUICKSTART_MODE", value_enum)]
+    mode: Mode,
     /// Also writes what came out as JSON.
     #[arg(long, env = "REPORT")]
     report: Option<PathBuf>,
@@ -32,6 +36,9 @@ struct Cli {
 enum Command {
     /// Sets everything up.
     Up {
+        /// How bmo and capm3 are installed.
+        #[arg(long, value_enum, default_value = "helm")]
+        install: Install,
         /// On ironic-sim instead of Ironic.
         #[arg(long)]
         sim: bool,
@@ -41,7 +48,13 @@ enum Command {
         /// Number of worker machines.
         #[arg(long, default_value_t = 2)]
         workers: usize,
-        /// Kills bmo and capm3 at random moments; the seed.
+        /// Pods of bmo.
+        #[arg(long, default_value_t = 1)]
+        bmo: u16,
+        /// Pods of capm3.
+        #[arg(long, default_value_t = 1)]
+        capm3: u16,
+        /// Kills programs at random moments; the seed.
         #[arg(long)]
         chaos: Option<u64>,
     },
@@ -67,27 +80,37 @@ async fn run(cli: Cli) -> Result<()> {
         root,
         dir,
         netns,
+        mode,
         report: file,
         command,
     } = cli;
-    let bed = Bed { root, dir, netns };
+    let bed = Bed {
+        root,
+        dir,
+        netns,
+        mode,
+    };
     let report = match command {
         Command::Up {
+            install,
             sim,
             hosts,
             workers,
+            bmo,
+            capm3,
             chaos,
         } => {
-            tour::up(
-                &bed,
-                &Plan {
-                    sim,
-                    hosts,
-                    workers,
-                    chaos,
-                },
-            )
-            .await?
+            let plan = Plan {
+                install,
+                mode,
+                sim,
+                hosts,
+                workers,
+                bmo,
+                capm3,
+                chaos,
+            };
+            tour::up(&bed, &plan).await?
         }
         Command::Down => tour::down(&bed).await?,
     };
