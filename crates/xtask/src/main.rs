@@ -5,11 +5,11 @@ mod crds;
 mod dist;
 mod docs;
 mod generated;
+mod helm;
 mod parity;
 mod proto;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -33,20 +33,16 @@ enum Command {
         /// What to check; everything when absent.
         what: Vec<check::Check>,
     },
-    /// Writes the release folder of the clusterctl provider.
-    Dist {
-        /// Where to.
-        #[arg(default_value = "dist")]
-        out: PathBuf,
-    },
+    /// Writes the release: the folder of the clusterctl provider, the packages of the charts, SHA256SUMS.
+    Dist(dist::Release),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Gen { what } => generated::write(&what),
         Command::Check { what } => check::run(&what),
-        Command::Dist { out } => {
-            let folder = dist::write(&out)?;
+        Command::Dist(release) => {
+            let folder = dist::write(&release)?;
             Ok(writeln!(std::io::stdout(), "{}", folder.display())?)
         }
     }
