@@ -3,6 +3,7 @@
 #
 #   hack/quickstart.sh up            set everything up; ends with a table of what runs
 #   hack/quickstart.sh exec <cmd>    run kubectl or another command inside; also: clusterctl <args>, grpc <call> [json]
+#   hack/quickstart.sh check [what]  look closely at it: rights, secrets, metrics, gRPC recipes, one story in events and logs
 #   hack/quickstart.sh down          delete the cluster and the hosts, stop everything, leave nothing behind
 #   hack/quickstart.sh setup         only build and install what `up` needs
 #
@@ -128,7 +129,8 @@ down() {
 
 case ${1:-} in
 up | down | setup) "$1" ;;
+check) choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
 grpc) shift; grpc "$@" ;;
 exec | clusterctl) capi "$@" ;;
-*) sed -n '2,13p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+*) sed -n '2,15p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

@@ -67,7 +67,14 @@ impl Bed {
         command
             .args(args)
             .env("TB_INSIDE", "1")
-            .env("TB_MODE", if self.mode == Mode::Pods { "pods" } else { "processes" })
+            .env(
+                "TB_MODE",
+                if self.mode == Mode::Pods {
+                    "pods"
+                } else {
+                    "processes"
+                },
+            )
             .env("TB_IMAGES", self.dir.join("images"))
             .env("TB_NETNS", &self.netns)
             .env("TB_IP", ADDRESS);

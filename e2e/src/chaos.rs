@@ -21,11 +21,21 @@ const SPARED: &str = "ironic-sim";
 ///
 /// # Errors
 /// When a victim cannot be killed.
-pub async fn run(bed: Bed, seed: u64, progress: Arc<Progress>, stop: CancellationToken) -> Result<Vec<String>> {
+pub async fn run(
+    bed: Bed,
+    seed: u64,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+) -> Result<Vec<String>> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut killed = Vec::new();
     // Each of these once, whatever the dice say: a crash of either service, and of what looks after them.
-    let mut first = [Victim::Process("metal3-bmo"), Victim::Process("metal3-capm3"), Victim::Service("kubelet")].into_iter();
+    let mut first = [
+        Victim::Process("metal3-bmo"),
+        Victim::Process("metal3-capm3"),
+        Victim::Service("kubelet"),
+    ]
+    .into_iter();
     loop {
         let pause = match bed.mode {
             Mode::Pods => random.random_range(3000..8000),
@@ -69,8 +79,16 @@ async fn pod(bed: &Bed, random: &mut StdRng) -> Result<Victim> {
         .filter_map(|line| line.split_once('/'))
         .filter(|(_, name)| !name.contains(SPARED))
         .collect();
-    let ours: Vec<_> = pods.iter().copied().filter(|(namespace, _)| *namespace == NAMESPACE).collect();
-    let among = if random.random_bool(0.6) && !ours.is_empty() { &ours } else { &pods };
+    let ours: Vec<_> = pods
+        .iter()
+        .copied()
+        .filter(|(namespace, _)| *namespace == NAMESPACE)
+        .collect();
+    let among = if random.random_bool(0.6) && !ours.is_empty() {
+        &ours
+    } else {
+        &pods
+    };
     let (namespace, name) = among.choose(random).context("there is no pod to kill")?;
     Ok(Victim::Pod {
         namespace: (*namespace).to_owned(),
@@ -81,13 +99,27 @@ async fn pod(bed: &Bed, random: &mut StdRng) -> Result<Victim> {
 /// The name of what was killed; nothing when it was just not there, between two lives.
 async fn kill(bed: &Bed, victim: Victim) -> Result<Option<String>> {
     Ok(match victim {
-        Victim::Process(name) => bed.capi(&["node", "crash", name]).await.ok().map(|_| format!("process {name}")),
+        Victim::Process(name) => bed
+            .capi(&["node", "crash", name])
+            .await
+            .ok()
+            .map(|_| format!("process {name}")),
         Victim::Service(name) => {
             bed.capi(&["node", "kill", name]).await?;
             Some(name.to_owned())
         }
         Victim::Pod { namespace, name } => {
-            let arguments = ["delete", "pod", &name, "-n", &namespace, "--grace-period=0", "--force", "--ignore-not-found", "--wait=false"];
+            let arguments = [
+                "delete",
+                "pod",
+                &name,
+                "-n",
+                &namespace,
+                "--grace-period=0",
+                "--force",
+                "--ignore-not-found",
+                "--wait=false",
+            ];
             bed.kubectl(&arguments, None).await?;
             Some(format!("pod {namespace}/{name}"))
         }

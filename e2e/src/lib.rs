@@ -12,6 +12,7 @@
 
 pub mod bed;
 pub mod chaos;
+pub mod checks;
 pub mod config_drive;
 pub mod hardware;
 pub mod player;

@@ -83,7 +83,13 @@ impl Report {
     pub fn table(&self) -> String {
         let mut lines: Vec<String> = self.pods.iter().map(PodRow::line).collect();
         if !lines.is_empty() {
-            lines.insert(0, format!("{:<34} {:<48} {:<6} {:>8}", "NAMESPACE", "POD", "READY", "RESTARTS"));
+            lines.insert(
+                0,
+                format!(
+                    "{:<34} {:<48} {:<6} {:>8}",
+                    "NAMESPACE", "POD", "READY", "RESTARTS"
+                ),
+            );
             lines.push(String::new());
         }
         lines.push(format!(

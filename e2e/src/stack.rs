@@ -91,7 +91,14 @@ pub async fn helm(bed: &Bed, plan: &Plan, hardware: &Hardware, verb: &str) -> Re
     std::fs::write(&file, serde_json::to_vec_pretty(&values(plan, hardware))?)?;
     let (chart, file) = (chart(bed)?, file.to_string_lossy().into_owned());
     let chart = chart.to_string_lossy().into_owned();
-    let mut arguments = vec![verb, RELEASE, &chart, "--namespace", NAMESPACE, "--create-namespace"];
+    let mut arguments = vec![
+        verb,
+        RELEASE,
+        &chart,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+    ];
     arguments.extend(["--values", &file, "--timeout", "3m"]);
     if plan.mode == Mode::Pods {
         arguments.push("--wait");
@@ -131,7 +138,8 @@ fn chart(bed: &Bed) -> Result<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.strip_prefix("metal3-").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+            name.strip_prefix("metal3-")
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
         });
     found.with_context(|| format!("no umbrella chart in {}", folder.display()))
 }
@@ -153,7 +161,8 @@ async fn ironic_ca(bed: &Bed, hardware: &Hardware) -> Result<()> {
         }),
     ];
     let text = objects.map(|object| object.to_string()).join("\n---\n");
-    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(&text)).await?;
+    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(&text))
+        .await?;
     Ok(())
 }
 
@@ -162,8 +171,12 @@ async fn ironic_ca(bed: &Bed, hardware: &Hardware) -> Result<()> {
 /// # Errors
 /// When they do not become ready.
 pub async fn scale(bed: &Bed, deployment: &str, replicas: u16) -> Result<()> {
-    let (name, replicas) = (format!("deployment/{deployment}"), format!("--replicas={replicas}"));
-    bed.kubectl(&["scale", &name, "-n", NAMESPACE, &replicas], None).await?;
+    let (name, replicas) = (
+        format!("deployment/{deployment}"),
+        format!("--replicas={replicas}"),
+    );
+    bed.kubectl(&["scale", &name, "-n", NAMESPACE, &replicas], None)
+        .await?;
     let wait = ["rollout", "status", &name, "-n", NAMESPACE, "--timeout=120s"];
     bed.kubectl(&wait, None).await?;
     Ok(())

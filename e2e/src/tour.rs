@@ -54,7 +54,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    const fn kind(&self) -> Kind {
+    /// What `up` was told.
+    ///
+    /// # Errors
+    /// When nothing runs.
+    pub fn of(bed: &Bed) -> Result<Self> {
+        let plan = std::fs::read(bed.dir.join("plan.json")).context("no quickstart runs here")?;
+        Ok(serde_json::from_slice(&plan)?)
+    }
+
+    /// What plays the hardware.
+    pub const fn kind(&self) -> Kind {
         match (self.sim, self.mode, self.install) {
             (false, ..) => Kind::Ironic,
             (true, Mode::Pods, Install::Helm) => Kind::SimPod,
@@ -80,10 +90,18 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     std::fs::write(bed.dir.join("plan.json"), serde_json::to_vec(plan)?)?;
 
     progress.step(match plan.mode {
-        Mode::Pods => "Starting a management cluster with a real node: kubelet, containerd, CoreDNS, kube-proxy",
-        Mode::Processes => "Starting a management cluster WITHOUT A NODE: programs run as processes, not as pods",
+        Mode::Pods => {
+            "Starting a management cluster with a real node: kubelet, containerd, CoreDNS, kube-proxy"
+        }
+        Mode::Processes => {
+            "Starting a management cluster WITHOUT A NODE: programs run as processes, not as pods"
+        }
     });
-    progress.step(&format!("Starting {} servers: {}", plan.hosts, plan.kind().name()));
+    progress.step(&format!(
+        "Starting {} servers: {}",
+        plan.hosts,
+        plan.kind().name()
+    ));
     let (_, hardware) = tokio::try_join!(bed.capi(&["up"]), Hardware::start(bed, plan.kind(), plan.hosts))?;
     stack::install(bed, plan, &hardware, &progress).await?;
     milestone(
@@ -156,8 +174,7 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
 /// # Errors
 /// Which milestone was missed and what was seen instead.
 pub async fn down(bed: &Bed) -> Result<Report> {
-    let plan = std::fs::read(bed.dir.join("plan.json")).context("no quickstart runs here")?;
-    let plan: Plan = serde_json::from_slice(&plan)?;
+    let plan = Plan::of(bed)?;
     let progress = Arc::new(Progress::default());
     let mut report = Report::default();
     let hardware = Hardware::find(bed, plan.kind(), plan.hosts).await?;

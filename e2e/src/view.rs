@@ -283,7 +283,10 @@ fn pod_row(pod: &Pod) -> PodRow {
     let status = pod.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
-    let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.clone());
+    let image = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.containers.first()?.image.clone());
     PodRow {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),

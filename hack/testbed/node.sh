@@ -22,6 +22,7 @@ NODE=management
 N=$TB_DIR/node
 SOCKET=$N/containerd.sock
 POD_CIDR=10.244.0.0/16
+SERVICE_CIDR=10.96.0.0/16
 DNS_IP=10.96.0.10
 PAUSE=registry.k8s.io/pause:3.10.2
 CNI_BIN=${CNI_BIN:-/usr/lib/cni}
@@ -293,6 +294,8 @@ E
 }
 
 prepare() {
+  # Processes of this network namespace, too, use Services; they need a route before kube-proxy can redirect.
+  ip route replace "$SERVICE_CIDR" dev lo src "$TB_IP"
   [ -n "$(box)" ] || box_start
   waitfor 30 containerd ctr version
   load "$@"

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use metal3_e2e::bed::{Bed, Mode};
+use metal3_e2e::checks::{self, Check};
 use metal3_e2e::stack::Install;
 use metal3_e2e::tour::{self, Plan};
 
@@ -57,6 +58,11 @@ enum Command {
         /// Kills programs at random moments; the seed.
         #[arg(long)]
         chaos: Option<u64>,
+    },
+    /// Looks closely at what `up` made; tells what it found.
+    Check {
+        /// What to look at; everything when absent.
+        what: Vec<Check>,
     },
     /// Deletes the Cluster, then the hosts.
     Down,
@@ -112,6 +118,7 @@ async fn run(cli: Cli) -> Result<()> {
             };
             tour::up(&bed, &plan).await?
         }
+        Command::Check { what } => return checks::run(&bed, &what).await,
         Command::Down => tour::down(&bed).await?,
     };
     writeln!(std::io::stdout(), "\n{}", report.table())?;
