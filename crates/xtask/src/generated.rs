@@ -25,7 +25,7 @@ fn make(what: What, root: &Path) -> Result<(&'static str, BTreeMap<String, Vec<u
     Ok(match what {
         What::Crds => (crds::OUT, crds::generate()?),
         What::Proto => (proto::OUT, proto::generate(root)?),
-        What::Docs => (docs::OUT, docs::generate()),
+        What::Docs => (docs::OUT, docs::generate(root)?),
     })
 }
 

@@ -8,6 +8,7 @@ mod generated;
 mod helm;
 mod parity;
 mod proto;
+mod values;
 
 use std::io::Write as _;
 
