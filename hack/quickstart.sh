@@ -4,6 +4,7 @@
 #   hack/quickstart.sh up            set everything up; ends with a table of what runs
 #   hack/quickstart.sh exec <cmd>    run kubectl or another command inside; also: clusterctl <args>, grpc <call> [json]
 #   hack/quickstart.sh check [what]  look closely at it: rights, secrets, metrics, gRPC recipes, one story in events and logs
+#   hack/quickstart.sh cycle         upgrade, remove and install the services under the hosts that are in use
 #   hack/quickstart.sh down          delete the cluster and the hosts, stop everything, leave nothing behind
 #   hack/quickstart.sh setup         only build and install what `up` needs
 #
@@ -113,6 +114,14 @@ grpc() {
 		-H "authorization: Bearer $token" -d "${2:-{\}}" baremetal-operator-host-service.$ns.svc:8443 "metal3.host.v1.HostService/$1"
 }
 
+# A newer version for clusterctl to find: the same programs under another number.
+cycle() {
+	choose_mode
+	"$CARGO_TARGET_DIR/debug/xtask" dist "$QUICKSTART_DIR/dist" --version v0.2.0 --image-tag "v$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" >/dev/null
+	capi repo "$QUICKSTART_DIR/dist" 2>/dev/null
+	capi exec "$CARGO_TARGET_DIR/debug/quickstart" cycle
+}
+
 down() {
 	local status=0
 	choose_mode
@@ -128,9 +137,9 @@ down() {
 }
 
 case ${1:-} in
-up | down | setup) "$1" ;;
+up | cycle | down | setup) "$1" ;;
 check) choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
 grpc) shift; grpc "$@" ;;
 exec | clusterctl) capi "$@" ;;
-*) sed -n '2,15p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+*) sed -n '2,16p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use metal3_testkit::wait;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -55,6 +56,21 @@ pub struct Hardware {
     facts: BTreeMap<String, String>,
     http: reqwest::Client,
     scratch: PathBuf,
+}
+
+/// A node as Ironic tells it: nothing of it changes while nobody touches the server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Node {
+    /// Name.
+    pub name: Option<String>,
+    /// UUID.
+    pub uuid: String,
+    /// Provision state.
+    pub provision_state: String,
+    /// When it got into that state.
+    pub provision_updated_at: Option<String>,
+    /// Power state.
+    pub power_state: Option<String>,
 }
 
 /// A server that runs what was installed on it.
@@ -187,21 +203,16 @@ impl Hardware {
         Ok(booted)
     }
 
-    /// Names of the nodes that Ironic knows.
+    /// The nodes that Ironic knows.
     ///
     /// # Errors
     /// When Ironic does not answer.
-    pub async fn nodes(&self) -> Result<Vec<String>> {
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
         let answer: Value = self
-            .get(&format!("{}/nodes?fields=name&limit=1000", self.endpoint))
+            .get(&format!("{}/nodes/detail?limit=1000", self.endpoint))
             .await?;
-        let nodes = answer["nodes"]
-            .as_array()
-            .context("Ironic's answer has no nodes")?;
-        Ok(nodes
-            .iter()
-            .filter_map(|node| Some(node["name"].as_str()?.to_owned()))
-            .collect())
+        let nodes = answer["nodes"].clone();
+        serde_json::from_value(nodes).context("Ironic's answer has no nodes")
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {

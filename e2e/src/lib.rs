@@ -17,6 +17,7 @@ pub mod config_drive;
 pub mod hardware;
 pub mod player;
 pub mod progress;
+pub mod release;
 pub mod report;
 pub mod stack;
 pub mod tour;

@@ -50,7 +50,7 @@ pub async fn install(bed: &Bed, plan: &Plan, hardware: &Hardware, progress: &Pro
         Install::Clusterctl => {
             ironic_ca(bed, hardware).await?;
             progress.step(&format!("{common} --infrastructure metal3"));
-            clusterctl(bed, hardware, "init").await?;
+            clusterctl(bed, hardware, &["init", "--infrastructure", "metal3"]).await?;
         }
     }
     match plan.mode {
@@ -67,18 +67,17 @@ pub async fn install(bed: &Bed, plan: &Plan, hardware: &Hardware, progress: &Pro
     Ok(())
 }
 
-/// `clusterctl init` or `upgrade` with our provider and what bmo has to know about Ironic.
+/// A call of the bed's script in which clusterctl reads what bmo has to know about Ironic.
 ///
 /// # Errors
 /// When a component does not come up.
-pub async fn clusterctl(bed: &Bed, hardware: &Hardware, verb: &str) -> Result<()> {
+pub async fn clusterctl(bed: &Bed, hardware: &Hardware, arguments: &[&str]) -> Result<()> {
     let variables = hardware.variables();
     let variables: Vec<(&str, &str)> = variables
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    bed.capi_with(&[verb, "--infrastructure", "metal3"], &variables)
-        .await?;
+    bed.capi_with(arguments, &variables).await?;
     Ok(())
 }
 
@@ -109,25 +108,31 @@ pub async fn helm(bed: &Bed, plan: &Plan, hardware: &Hardware, verb: &str) -> Re
 
 /// The values of the umbrella chart.
 fn values(plan: &Plan, hardware: &Hardware) -> Value {
-    let fact = |name: &str| Some(hardware.fact(name)).filter(|value| !value.is_empty());
-    let mut bmo = json!({
-        "replicas": plan.bmo,
-        "ironic": {
-            "deployKernelUrl": fact("DEPLOY_KERNEL_URL"),
-            "deployRamdiskUrl": fact("DEPLOY_RAMDISK_URL"),
-            "provisioningLimit": hardware.servers.max(20).to_string(),
+    let mut ironic = json!({"provisioningLimit": hardware.servers.max(20)});
+    let mut set = |value: &str, fact: &str| {
+        let fact = hardware.fact(fact);
+        if !fact.is_empty() {
+            ironic[value] = json!(fact);
+        }
+    };
+    set("deployKernelUrl", "DEPLOY_KERNEL_URL");
+    set("deployRamdiskUrl", "DEPLOY_RAMDISK_URL");
+    set("username", "IRONIC_USERNAME");
+    set("password", "IRONIC_PASSWORD");
+    if hardware.kind != Kind::SimPod {
+        set("endpoint", "IRONIC_ENDPOINT");
+    }
+    if !hardware.fact("IRONIC_CACERT_FILE").is_empty() {
+        ironic["ca"] = json!({"secret": IRONIC_CA, "key": "tls.crt"});
+    }
+    json!({
+        "metal3-bmo": {
+            "replicas": plan.bmo,
+            "ironic": ironic,
+            "ironicSim": {"enabled": hardware.kind == Kind::SimPod},
         },
-    });
-    if hardware.kind == Kind::SimPod {
-        bmo["ironicSim"] = json!({"enabled": true});
-    } else {
-        bmo["ironic"]["endpoint"] = json!(hardware.endpoint);
-    }
-    if let (Some(username), Some(password)) = (fact("IRONIC_USERNAME"), fact("IRONIC_PASSWORD")) {
-        bmo["ironic"]["username"] = json!(username);
-        bmo["ironic"]["password"] = json!(password);
-    }
-    json!({"metal3-bmo": bmo, "metal3-capm3": {"replicas": plan.capm3}})
+        "metal3-capm3": {"replicas": plan.capm3},
+    })
 }
 
 /// The package of the umbrella chart, made by `xtask dist`.

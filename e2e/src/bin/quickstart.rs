@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use metal3_e2e::bed::{Bed, Mode};
 use metal3_e2e::checks::{self, Check};
+use metal3_e2e::release;
 use metal3_e2e::stack::Install;
 use metal3_e2e::tour::{self, Plan};
 
@@ -64,6 +65,8 @@ enum Command {
         /// What to look at; everything when absent.
         what: Vec<Check>,
     },
+    /// Upgrades, removes and installs the services again, and looks whether hosts stay as they are.
+    Cycle,
     /// Deletes the Cluster, then the hosts.
     Down,
 }
@@ -119,6 +122,7 @@ async fn run(cli: Cli) -> Result<()> {
             tour::up(&bed, &plan).await?
         }
         Command::Check { what } => return checks::run(&bed, &what).await,
+        Command::Cycle => return release::cycle(&bed).await,
         Command::Down => tour::down(&bed).await?,
     };
     writeln!(std::io::stdout(), "\n{}", report.table())?;
