@@ -8,39 +8,82 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use metal3_e2e::report::Report;
 
 #[test]
-fn the_whole_path_on_a_real_ironic() {
-    let run = Run::new("ironic", &[]);
+fn installed_by_helm_on_a_real_ironic() {
+    let run = Run::new("helm", &[("MODE", "pods")]);
     let up = run.quickstart("up");
     run.assert_up(&up, 3);
     assert!(
         up.hosts.iter().all(|host| host.powered_on && host.nics > 0),
         "{up:?}"
     );
+    run.assert_pods(&up, 1, 1);
+    run.call("check");
+    run.call("cycle");
     run.assert_down();
 }
 
 #[test]
-fn the_whole_path_on_ironic_sim_with_fifty_hosts() {
-    let run = Run::new("sim", &[("SIM", "1"), ("HOSTS", "50")]);
-    run.assert_up(&run.quickstart("up"), 50);
+fn installed_by_clusterctl_with_fifty_hosts_and_three_capm3() {
+    let run = Run::new(
+        "clusterctl",
+        &[
+            ("MODE", "pods"),
+            ("INSTALL", "clusterctl"),
+            ("SIM", "1"),
+            ("HOSTS", "50"),
+            ("CAPM3", "3"),
+        ],
+    );
+    let up = run.quickstart("up");
+    run.assert_up(&up, 50);
+    run.assert_pods(&up, 1, 3);
+    run.call("cycle");
     run.assert_down();
 }
 
 #[test]
-fn the_whole_path_while_services_are_killed_at_random() {
+fn a_leader_and_a_standby_while_pods_and_kubelet_are_killed_at_random() {
     let seed = std::env::var("CHAOS_SEED")
         .unwrap_or_else(|_| (jiff::Timestamp::now().as_second() % 100_000).to_string());
     println!("seed {seed}; repeat with CHAOS_SEED={seed}");
-    let run = Run::new("chaos", &[("SIM", "1"), ("HOSTS", "6"), ("CHAOS", &seed)]);
+    let run = Run::new(
+        "chaos",
+        &[
+            ("MODE", "pods"),
+            ("SIM", "1"),
+            ("HOSTS", "6"),
+            ("BMO", "2"),
+            ("CHAOS", &seed),
+        ],
+    );
     let up = run.quickstart("up");
     run.assert_up(&up, 6);
-    assert!(up.kills > 0, "nothing was killed");
+    for victim in ["process metal3-bmo", "process metal3-capm3", "kubelet"] {
+        assert!(
+            up.killed.iter().any(|killed| killed == victim),
+            "{victim} was not killed: {:?}",
+            up.killed
+        );
+    }
+    run.assert_down();
+}
+
+#[test]
+fn without_a_node_it_runs_as_processes_and_says_so() {
+    let run = Run::new(
+        "processes",
+        &[("MODE", "processes"), ("INSTALL", "clusterctl"), ("SIM", "1")],
+    );
+    let up = run.quickstart("up");
+    run.assert_up(&up, 3);
+    assert!(up.pods.is_empty(), "{:?}", up.pods);
+    assert!(run.log("up").contains("NO PODS"));
     run.assert_down();
 }
 
@@ -80,17 +123,23 @@ impl Run {
         command
     }
 
+    /// What a verb printed.
+    fn log(&self, verb: &str) -> String {
+        fs::read_to_string(self.dir.join(format!("{verb}.log"))).unwrap()
+    }
+
+    /// Runs a verb to its end.
+    fn call(&self, verb: &str) {
+        fs::create_dir_all(&self.dir).unwrap();
+        let log = File::create(self.dir.join(format!("{verb}.log"))).unwrap();
+        let status = self.command(verb, &log).status().unwrap();
+        println!("{}", self.log(verb));
+        assert!(status.success(), "quickstart {verb} ended with {status}");
+    }
+
     /// Runs a verb to its end; what it reported.
     fn quickstart(&self, verb: &str) -> Report {
-        fs::create_dir_all(&self.dir).unwrap();
-        let path = self.dir.join(format!("{verb}.log"));
-        let status = self
-            .command(verb, &File::create(&path).unwrap())
-            .status()
-            .unwrap();
-        let log = fs::read_to_string(&path).unwrap();
-        println!("{log}");
-        assert!(status.success(), "quickstart {verb} ended with {status}");
+        self.call(verb);
         serde_json::from_slice(&fs::read(self.dir.join("report.json")).unwrap()).unwrap()
     }
 
@@ -131,6 +180,27 @@ impl Run {
         }
     }
 
+    /// Every program is a pod of its own, and ready; so many are bmo's and capm3's.
+    fn assert_pods(&self, report: &Report, bmo: usize, capm3: usize) {
+        let count = |image: &str| report.pods.iter().filter(|pod| pod.image.contains(image)).count();
+        assert_eq!(
+            (count("/metal3-bmo:"), count("/metal3-capm3:")),
+            (bmo, capm3),
+            "{:?}",
+            report.pods
+        );
+        for image in [
+            "cluster-api-controller",
+            "kubeadm-bootstrap",
+            "kubeadm-control-plane",
+            "cert-manager",
+            "coredns",
+        ] {
+            assert_eq!(count(image), 1, "{image}: {:?}", report.pods);
+        }
+        assert!(report.pods.iter().all(|pod| pod.ready), "{:?}", report.pods);
+    }
+
     /// Goes back, and nothing is left: no node in Ironic, no process, no namespace, no file.
     fn assert_down(&self) {
         let down = self.quickstart("down");
@@ -150,6 +220,12 @@ impl Run {
             .filter(|line| line.contains(&*self.dir.join("state").to_string_lossy()))
             .collect();
         assert!(left.is_empty(), "processes left: {left:?}");
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        assert!(
+            !mounts.contains(&*self.dir.to_string_lossy()),
+            "mounts left: {mounts}"
+        );
+        assert_eq!(cgroups(&self.dir.join("state")), "", "cgroups left");
     }
 }
 
@@ -170,7 +246,16 @@ impl Drop for Run {
     }
 }
 
-fn copy_logs(from: &std::path::Path, to: &std::path::Path) {
+/// The cgroups of the node whose state is in this folder, in any hierarchy; named as hack/testbed/node.sh does it.
+fn cgroups(state: &Path) -> String {
+    let script = r#"find /sys/fs/cgroup -type d -name "metal3-$(cksum <<<"$1" | cut -d' ' -f1)" -prune"#;
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash"]).arg(state.join("capi"));
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn copy_logs(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
         fs::copy(entry.path(), to.join(entry.file_name())).ok();
     }

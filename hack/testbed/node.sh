@@ -148,6 +148,7 @@ join() {
   for c in $CONTROLLERS; do d=$(cgroup "$c"); mkdir -p "$d"
     if [ "$c" = cpuset ]; then cat "$d/../cpuset.cpus" >"$d/cpuset.cpus"; cat "$d/../cpuset.mems" >"$d/cpuset.mems"; echo 1 >"$d/cgroup.clone_children"; fi
     echo $$ >"$d/cgroup.procs"
+    echo "$d" >>"$N/cgroups"        # who stops the node may live in other cgroups than who started it
   done
   echo $$ >"$N/outer.pid"
   # shellcheck disable=SC2086
@@ -332,14 +333,14 @@ down() {
 }
 
 drop() {                            # the last processes of pods may still be on their way out
-  local c d
-  for c in $CONTROLLERS; do d=$(cgroup "$c")
+  local d
+  while read -r d; do
     for _ in $(seq 50); do
       [ -d "$d" ] || break
       find "$d" -depth -type d -exec rmdir {} + 2>/dev/null || true
       [ ! -d "$d" ] || sleep 0.1
     done
-  done
+  done <"$N/cgroups"
 }
 
 case ${1:-} in
