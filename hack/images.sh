@@ -24,7 +24,7 @@ BUDGET=60 # MiB that a release image may add to the base
 IMAGES="
 metal3-bmo|Dockerfile.bmo|metal3-bmo|metal3-bmo|metal3-bmo
 metal3-capm3|Dockerfile.capm3|metal3-capm3|metal3-capm3|metal3-capm3
-ironic-sim|Dockerfile.ironic-sim|ironic-sim|metal3-ironic-sim|
+ironic-sim|Dockerfile.ironic-sim|ironic-sim|metal3-ironic-sim|metal3-bmo
 "
 # tar | image | path in the image | tool of hack/tools | user: as numbers where the manifests demand runAsNonRoot
 THIRD_PARTY="
@@ -34,6 +34,7 @@ cluster-api-controller|registry.k8s.io/cluster-api/cluster-api-controller:v1.14.
 kubeadm-bootstrap-controller|registry.k8s.io/cluster-api/kubeadm-bootstrap-controller:v1.14.2|/manager|capi-kubeadm-bootstrap-manager|65532:65532
 kubeadm-control-plane-controller|registry.k8s.io/cluster-api/kubeadm-control-plane-controller:v1.14.2|/manager|capi-kubeadm-control-plane-manager|65532:65532
 cert-manager|localhost/metal3/cert-manager:v1.21.2|/cert-manager|tb-certmanager|65532:65532
+grpcurl|docker.io/fullstorydev/grpcurl:v1.9.4|/bin/grpcurl|grpcurl|grpcurl
 "
 BASE_PACKAGES=(base-files ca-certificates libc6 libgcc-s1 netbase)
 
@@ -146,20 +147,17 @@ image_of() { echo "ghcr.io/metal3-io/metal3-${1#metal3-}:$VERSION"; }
 
 # A chart that names another image than we make would only show as pods that cannot pull.
 agree() {
-	local chart name dockerfile repository tag
+	local chart name dockerfile image tag
 	while IFS='|' read -r name dockerfile _ _ chart; do
 		[ -n "$name" ] || continue
+		image=$(image_of "$name")
 		grep -qx "ARG VERSION=$VERSION" "$ROOT/$dockerfile" || die "$dockerfile: ARG VERSION is not $VERSION, the version in Cargo.toml"
-		[ -n "$chart" ] || continue
-		repository=$(value image repository "$ROOT/charts/$chart/values.yaml")
-		tag=$(value image tag "$ROOT/charts/$chart/values.yaml")
-		: "${tag:=v$(sed -n 's/^appVersion: *"\?v\?\([^"]*\)"\?/\1/p' "$ROOT/charts/$chart/Chart.yaml")}" # as the charts say
-		[ "$repository:$tag" = "$(image_of "$name")" ] || die "charts/$chart names the image $repository:$tag, not $(image_of "$name")"
+		grep -q "^ *repository: ${image%:*}\$" "$ROOT/charts/$chart/values.yaml" || die "charts/$chart/values.yaml does not name ${image%:*}"
+		tag=$(sed -n "\\|repository: ${image%:*}\$|,/tag:/{s/.*tag: *\"\?\([^\"]*\)\"\?/\1/p}" "$ROOT/charts/$chart/values.yaml")
+		: "${tag:=v$(sed -n 's/^appVersion: *"\?\([^"]*\)"\?/\1/p' "$ROOT/charts/$chart/Chart.yaml")}" # as the charts say
+		[ "$tag" = "$VERSION" ] || die "charts/$chart wants ${image%:*}:$tag, not $image"
 	done <<<"$IMAGES"
 }
-
-# value <section> <key> <file>: of YAML as the charts write it, without quotes.
-value() { sed -n "/^$1:/,/^[a-zA-Z]*:\$/{s/^  $2: *\"\?\([^\"]*\)\"\?\$/\1/p}" "$3"; }
 
 revision() {
 	local rev
@@ -222,7 +220,7 @@ third_party_one() {   # third_party_one <out-dir> <name> <image> <path> <tool> <
 	key=$(sum <<<"$store $image $path $user $(declare -f third_party_one build)")
 	if [ ! -s "$STORE/$name-$key.tar" ]; then
 		work=$(mktemp -d)
-		mkdir -p "$work/root/tmp"
+		mkdir -p "$work/root/tmp" "$work/root${path%/*}"
 		chmod 1777 "$work/root/tmp"
 		if [ -n "$tool" ]; then cp "$store" "$work/root$path"; else pause "$work$path" && mv "$work$path" "$work/root$path"; fi
 		printf '%s\n' 'FROM scratch' 'COPY root /' "USER $user" "ENTRYPOINT [\"$path\"]" >"$work/Dockerfile"
