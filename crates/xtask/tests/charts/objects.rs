@@ -1,0 +1,323 @@
+//! What must hold in every render.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{cases, helm, pods};
+
+/// Names that clusterctl, the tests and people's scripts refer to: none may go.
+const NAMES: [&str; 15] = [
+    "ServiceAccount capm3-system/baremetal-operator-controller-manager",
+    "ServiceAccount capm3-system/capm3-manager",
+    "Deployment capm3-system/baremetal-operator-controller-manager",
+    "Deployment capm3-system/capm3-controller-manager",
+    "Service capm3-system/baremetal-operator-host-service",
+    "Service capm3-system/capm3-webhook-service",
+    "ConfigMap capm3-system/ironic",
+    "ClusterRole baremetal-operator-manager-role",
+    "ClusterRole capm3-manager-role",
+    "Role capm3-system/baremetal-operator-leader-election-role",
+    "Role capm3-system/capm3-leader-election-role",
+    "Certificate capm3-system/baremetal-operator-host-service-cert",
+    "Certificate capm3-system/capm3-serving-cert",
+    "MutatingWebhookConfiguration capm3-mutating-webhook-configuration",
+    "ValidatingWebhookConfiguration capm3-validating-webhook-configuration",
+];
+
+#[test]
+fn names_and_selectors_stay() {
+    for (case, objects) in cases::all() {
+        for name in NAMES {
+            let elsewhere = match *case {
+                "namespaced" => name == "ClusterRole capm3-manager-role",
+                "self-signed" | "secret" | "sim" => name.starts_with("Certificate"),
+                _ => false,
+            };
+            if !elsewhere {
+                helm::find(objects, name);
+            }
+        }
+        for (name, app) in [("baremetal-operator", "metal3-bmo"), ("capm3", "metal3-capm3")] {
+            let deployment = helm::find(
+                objects,
+                &format!("Deployment capm3-system/{name}-controller-manager"),
+            );
+            // Kubernetes lets nobody change it, so that an upgrade would fail.
+            let selector = &deployment["spec"]["selector"];
+            assert_eq!(*selector, json!({"matchLabels": {"app.kubernetes.io/name": app}}));
+            assert_eq!(
+                deployment["spec"]["template"]["spec"]["containers"][0]["name"],
+                "manager"
+            );
+        }
+    }
+}
+
+#[test]
+fn pods_are_restricted_and_hold_no_secret_outside_of_volumes() {
+    let mut seen = BTreeSet::new();
+    for (case, objects) in cases::all() {
+        for (id, spec) in objects.iter().flat_map(pods::specs) {
+            assert_eq!(pods::faults(&spec), Vec::<String>::new(), "{case}: {id}");
+            seen.insert(id);
+        }
+        for object in objects.iter().filter(|object| object["kind"] != "Secret") {
+            assert!(
+                !object.to_string().contains(cases::PASSWORD),
+                "{case}: the password is in {}",
+                helm::id(object)
+            );
+        }
+    }
+    // bmo, capm3, ironic-sim, and the two pods of helm test.
+    assert_eq!(seen.len(), 5, "{seen:?}");
+}
+
+#[test]
+fn a_service_reaches_the_pods_it_is_meant_for_and_no_others() {
+    for (case, objects) in cases::all() {
+        for service in objects.iter().filter(|object| object["kind"] == "Service") {
+            let selector = service["spec"]["selector"].as_object().unwrap();
+            let matches = |labels: &Value| selector.iter().all(|(name, value)| labels[name] == *value);
+            let chosen: Vec<&Value> = objects
+                .iter()
+                .filter(|object| {
+                    matches(&object["spec"]["template"]["metadata"]["labels"])
+                        || (object["kind"] == "Pod" && matches(&object["metadata"]["labels"]))
+                })
+                .collect();
+            assert_eq!(chosen.len(), 1, "{case}: {}", helm::id(service));
+            let ports = chosen[0]["spec"]["template"]["spec"]["containers"][0]["ports"]
+                .as_array()
+                .unwrap()
+                .clone();
+            for port in service["spec"]["ports"].as_array().unwrap() {
+                let target = &port["targetPort"];
+                assert!(
+                    ports.iter().any(|port| port["name"] == *target),
+                    "{case}: {} {target}",
+                    helm::id(service)
+                );
+            }
+        }
+        // A ServiceMonitor selects one Service by its labels.
+        for monitor in objects.iter().filter(|object| object["kind"] == "ServiceMonitor") {
+            let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+            let found = objects.iter().filter(|object| {
+                let labels = &object["metadata"]["labels"];
+                object["kind"] == "Service" && wanted.iter().all(|(name, value)| labels[name] == *value)
+            });
+            assert_eq!(found.count(), 1, "{case}: {}", helm::id(monitor));
+        }
+    }
+}
+
+#[test]
+fn every_object_has_the_standard_labels() {
+    for (case, objects) in cases::all() {
+        for object in objects {
+            let labels = &object["metadata"]["labels"];
+            for (name, value) in [
+                ("instance", Some("metal3")),
+                ("part-of", Some("metal3")),
+                ("managed-by", Some("Helm")),
+                ("version", Some(env!("CARGO_PKG_VERSION"))),
+                ("name", None),
+                ("component", None),
+            ] {
+                let found = labels[format!("app.kubernetes.io/{name}")].as_str();
+                let fine = found.is_some() && value.is_none_or(|value| found == Some(value));
+                assert!(fine, "{case}: {} has {name}={found:?}", helm::id(object));
+            }
+            assert!(
+                labels["helm.sh/chart"].is_string(),
+                "{case}: {}",
+                helm::id(object)
+            );
+            let namespaced = !matches!(
+                object["kind"].as_str().unwrap(),
+                "CustomResourceDefinition"
+                    | "ClusterRole"
+                    | "ClusterRoleBinding"
+                    | "MutatingWebhookConfiguration"
+                    | "ValidatingWebhookConfiguration"
+            );
+            assert_eq!(
+                object["metadata"]["namespace"].is_string(),
+                namespaced,
+                "{case}: {}",
+                helm::id(object)
+            );
+        }
+    }
+}
+
+#[test]
+fn secure_metrics_ask_for_a_token() {
+    let values = "metrics: {secure: true, serviceMonitor: {enabled: true}}";
+    let objects = helm::render("metal3-capm3", values);
+    let manager =
+        &helm::find(&objects, "Deployment capm3-system/capm3-controller-manager")["spec"]["template"];
+    assert!(!manager.to_string().contains("insecure-diagnostics"));
+    assert!(manager["metadata"]["annotations"]["prometheus.io/scrape"].is_null());
+    assert_eq!(
+        helm::find(&objects, "ServiceMonitor capm3-system/capm3")["spec"]["endpoints"][0]["scheme"],
+        "https"
+    );
+    let reader = &helm::find(&objects, "ClusterRole metal3-metrics-reader")["rules"];
+    assert_eq!(
+        *reader,
+        json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
+    );
+    let binding = helm::find(&objects, "ClusterRoleBinding capm3-metrics-auth-rolebinding");
+    assert_eq!(binding["roleRef"]["name"], "system:auth-delegator");
+}
+
+#[test]
+fn the_ca_of_webhooks_comes_from_where_the_values_say() {
+    for (source, annotated, bundled) in [
+        ("cert-manager", true, false),
+        ("self-signed", false, false),
+        ("secret", false, true),
+    ] {
+        let values = format!(
+            "global: {{tls: {{source: {source}, caBundle: '-----BEGIN CERTIFICATE-----x'}}}}\n\
+             metal3-bmo: {{ironicSim: {{enabled: true}}, tls: {{existingSecret: a}}}}\n\
+             metal3-capm3: {{tls: {{existingSecret: b}}}}"
+        );
+        let objects = helm::render("metal3", &values);
+        let mut seen = 0;
+        for object in &objects {
+            let mut clients: Vec<&Value> = object["webhooks"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|webhook| &webhook["clientConfig"])
+                .collect();
+            clients.extend(object.pointer("/spec/conversion/webhook/clientConfig"));
+            if clients.is_empty() {
+                continue;
+            }
+            let annotation = &object["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+            let wanted = annotated.then_some("capm3-system/capm3-serving-cert");
+            assert_eq!(annotation.as_str(), wanted, "{source}: {}", helm::id(object));
+            for client in clients {
+                seen += 1;
+                assert_eq!(
+                    client["service"]["namespace"],
+                    helm::NAMESPACE,
+                    "{source}: {}",
+                    helm::id(object)
+                );
+                assert_eq!(
+                    client["caBundle"].is_string(),
+                    bundled,
+                    "{source}: {}",
+                    helm::id(object)
+                );
+            }
+        }
+        // Nine kinds are converted, one is defaulted, four are validated.
+        assert_eq!(seen, 14, "{source}");
+    }
+}
+
+#[test]
+fn hosts_survive_the_chart_and_clusterctl_can_move_them() {
+    let objects = helm::render("metal3-crds", "");
+    assert_eq!(objects.len(), 25);
+    for crd in &objects {
+        assert_eq!(
+            crd["metadata"]["annotations"]["helm.sh/resource-policy"],
+            "keep",
+            "{}",
+            helm::id(crd)
+        );
+        let labels = &crd["metadata"]["labels"];
+        assert_eq!(
+            labels["cluster.x-k8s.io/provider"],
+            "infrastructure-metal3",
+            "{}",
+            helm::id(crd)
+        );
+        assert_eq!(labels["clusterctl.cluster.x-k8s.io"], "", "{}", helm::id(crd));
+    }
+}
+
+#[test]
+fn pods_restart_when_what_they_read_at_the_start_changes() {
+    let template = |values: &str| {
+        let objects = helm::render("metal3-bmo", values);
+        helm::find(
+            &objects,
+            "Deployment capm3-system/baremetal-operator-controller-manager",
+        )["spec"]["template"]
+            .clone()
+    };
+    let first = template("ironic: {endpoint: 'http://a/v1'}");
+    assert_eq!(
+        first,
+        template("{replicas: 1, ironic: {endpoint: 'http://a/v1'}, ironicSim: {enabled: true}}")
+    );
+    assert_ne!(first, template("ironic: {endpoint: 'http://b/v1'}"));
+    assert_ne!(
+        first,
+        template("ironic: {endpoint: 'http://a/v1', provisioningLimit: 21}")
+    );
+}
+
+#[test]
+fn lint_has_nothing_to_say() {
+    for chart in ["metal3-crds", "metal3-bmo", "metal3-capm3", "metal3"] {
+        let mut command = helm::helm();
+        command.args(["lint", "--strict"]).arg(helm::charts().join(chart));
+        let output = helm::run(command, "");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && !said.contains("[WARNING]") && !said.contains("[ERROR]"),
+            "{chart}: {said}"
+        );
+    }
+}
+
+#[test]
+fn notes_say_what_to_do_next() {
+    let notes = |values: &str| {
+        let mut command = helm::helm();
+        command
+            .args([
+                "install",
+                "metal3",
+                "--dry-run=client",
+                "--namespace",
+                helm::NAMESPACE,
+                "-f",
+                "-",
+            ])
+            .arg(helm::charts().join("metal3"));
+        let output = helm::run(command, values);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_once("\nNOTES:\n")
+            .map(|(_, notes)| notes.to_owned())
+            .unwrap_or_else(|| panic!("{text}"))
+    };
+    let sim = notes("metal3-bmo: {ironicSim: {enabled: true}}");
+    for wanted in [
+        "SIMULATED",
+        "kind: BareMetalHost",
+        "type==\"Waiting\"",
+        "--audience metal3-host-service",
+        "capm3",
+    ] {
+        assert!(sim.contains(wanted), "{wanted} is not in {sim}");
+    }
+    let real = notes(
+        "{metal3-bmo: {ironic: {endpoint: 'http://a/v1'}}, metal3-crds: {enabled: false}, metal3-capm3: {enabled: false}}",
+    );
+    assert!(!real.contains("SIMULATED") && !real.contains("capm3)"), "{real}");
+    assert!(
+        real.contains("asked without a password") && real.contains("install the chart metal3-crds"),
+        "{real}"
+    );
+}

@@ -1,0 +1,197 @@
+//! Values that cannot work, and what Helm says about them.
+
+use crate::helm;
+
+const ENDPOINT: &str = "ironic.endpoint=http://ironic/v1";
+
+/// The error of a render with these values.
+fn error(chart: &str, sets: &[&str], more: &[&str]) -> String {
+    let arguments: Vec<&str> = sets
+        .iter()
+        .flat_map(|set| ["--set", *set])
+        .chain(more.iter().copied())
+        .collect();
+    match helm::text(chart, "", &arguments) {
+        Ok(_) => panic!("{chart} takes {sets:?}"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn the_schemas_name_the_field() {
+    let bmo = [
+        ("replicas=two", "/replicas"),
+        ("replicas=-1", "/replicas"),
+        ("image.tag=a b", "/image/tag"),
+        ("image.digest=sha1:00", "/image/digest"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("image.repo=x", "'repo' not allowed"),
+        ("watchNamespaces={Metal3}", "/watchNamespaces/0"),
+        ("watchNamespace=metal3", "'watchNamespace' not allowed"),
+        ("logFormat=xml", "/logFormat"),
+        ("logLevel=", "/logLevel"),
+        ("otlpEndpoint=otel:4317", "/otlpEndpoint"),
+        ("extraArgs={verbose}", "/extraArgs/0"),
+        (
+            "extraEnv[0].name=A,extraEnv[0].valueFrom.secretKeyRef.name=s",
+            "'secretKeyRef' not allowed",
+        ),
+        ("tls.source=letsencrypt", "/tls/source"),
+        ("tls.certManager.issuer=x", "'issuer' not allowed"),
+        ("ironic.endpoint=ironic.example.com", "/ironic/endpoint"),
+        ("ironic.insecure=maybe", "/ironic/insecure"),
+        ("ironic.clientTimeout=1m", "/ironic/clientTimeout"),
+        ("ironic.provisioningLimit=0", "/ironic/provisioningLimit"),
+        (
+            "ironic.liveIsoForcePersistentBootDevice=always",
+            "/ironic/liveIsoForcePersistentBootDevice",
+        ),
+        ("ironicSim.latency=fast", "/ironicSim/latency"),
+        ("ironicSim.speed=-1", "/ironicSim/speed"),
+        (
+            "probes.liveness.periodSeconds=0",
+            "/probes/liveness/periodSeconds",
+        ),
+        ("probes.liveness.httpGet.path=/", "'httpGet' not allowed"),
+        (
+            "podDisruptionBudget.maxUnavailable=some",
+            "/podDisruptionBudget/maxUnavailable",
+        ),
+        ("metrics.port=70000", "/metrics/port"),
+        (
+            "metrics.serviceMonitor.interval=often",
+            "/metrics/serviceMonitor/interval",
+        ),
+        (
+            "networkPolicy.apiServerPorts={https}",
+            "/networkPolicy/apiServerPorts/0",
+        ),
+        ("resources.limits=null", "/resources"),
+        ("nodeSelector=linux", "/nodeSelector"),
+        ("global.tls.source=none", "/global/tls/source"),
+    ];
+    let capm3 = [
+        ("watchNamespaces={a,b}", "/watchNamespaces"),
+        ("fastTrack=sometimes", "/fastTrack"),
+        ("hostService.address=bmo:8443", "/hostService/address"),
+        ("tls.caBundle=LS0t", "/tls/caBundle"),
+        ("metrics.secure=tls", "/metrics/secure"),
+        (
+            "networkPolicy.workloadClusterPorts={0}",
+            "/networkPolicy/workloadClusterPorts/0",
+        ),
+    ];
+    let crds = [
+        ("tls.source=no", "/tls/source"),
+        ("conversion=off", "'conversion' not allowed"),
+    ];
+    let umbrella = [
+        ("metal3-bmo.ironic.endpont=x", "'endpont' not allowed"),
+        ("ironic.endpoint=x", "'ironic' not allowed"),
+        ("global.tls.source=none", "/global/tls/source"),
+        ("metal3-capm3.replicas=many", "/replicas"),
+    ];
+    for (chart, cases) in [
+        ("metal3-bmo", &bmo[..]),
+        ("metal3-capm3", &capm3),
+        ("metal3-crds", &crds),
+        ("metal3", &umbrella),
+    ] {
+        for (set, named) in cases {
+            let error = error(chart, &[set], &[]);
+            assert!(
+                error.contains("the schema") && error.contains(named),
+                "{chart} {set}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_explained() {
+    let cases: [(&str, &[&str], &str); 12] = [
+        ("metal3-bmo", &[], "set ironic.endpoint (for example https://"),
+        (
+            "metal3",
+            &[],
+            "set metal3-bmo.ironic.endpoint (for example https://",
+        ),
+        ("metal3", &[], "or metal3-bmo.ironicSim.enabled=true"),
+        (
+            "metal3-bmo",
+            &[ENDPOINT, "ironic.deployKernelUrl=http://k"],
+            "ironic.deployKernelUrl and ironic.deployRamdiskUrl",
+        ),
+        (
+            "metal3-bmo",
+            &[ENDPOINT, "ironic.username=admin"],
+            "ironic.username and ironic.password",
+        ),
+        (
+            "metal3-bmo",
+            &[ENDPOINT, "ironic.ca.secret=a", "ironic.ca.configMap=b"],
+            "ironic.ca.secret and ironic.ca.configMap",
+        ),
+        (
+            "metal3-bmo",
+            &[ENDPOINT, "tls.source=secret"],
+            "tls.existingSecret: tls.source secret needs",
+        ),
+        (
+            "metal3-capm3",
+            &["tls.source=secret", "tls.caBundle=-----BEGIN CERTIFICATE-----x"],
+            "tls.existingSecret: tls.source secret needs",
+        ),
+        (
+            "metal3-capm3",
+            &["tls.source=secret", "tls.existingSecret=s"],
+            "tls.caBundle: tls.source secret needs",
+        ),
+        (
+            "metal3-crds",
+            &["tls.source=secret"],
+            "tls.caBundle: tls.source secret needs",
+        ),
+        (
+            "metal3-bmo",
+            &[
+                ENDPOINT,
+                "metrics.serviceMonitor.enabled=true",
+                "metrics.service.enabled=false",
+            ],
+            "metrics.serviceMonitor.enabled needs metrics.service.enabled",
+        ),
+        (
+            "metal3-capm3",
+            &[
+                "metrics.serviceMonitor.enabled=true",
+                "metrics.service.enabled=false",
+            ],
+            "metrics.serviceMonitor.enabled needs metrics.service.enabled",
+        ),
+    ];
+    for (chart, sets, said) in cases {
+        let error = error(chart, sets, &[]);
+        assert!(error.contains(said), "{chart} {sets:?}: {error}");
+    }
+}
+
+/// `helm template` knows no cluster and must not complain; in a real one apiregistration.k8s.io is always there.
+#[test]
+fn a_cluster_without_cert_manager_is_told_at_once() {
+    let real = ["--api-versions", "apiregistration.k8s.io/v1"];
+    let with = [&real[..], &["--api-versions", "cert-manager.io/v1"]].concat();
+    for (chart, set) in [("metal3-bmo", ENDPOINT), ("metal3-capm3", "replicas=1")] {
+        let said = error(chart, &[set], &real);
+        assert!(said.contains("cert-manager is not installed"), "{said}");
+        for (sets, versions) in [
+            (set.to_owned(), &with[..]),
+            (format!("{set},tls.source=self-signed"), &real),
+            (format!("{set},tls.certManager.check=false"), &real),
+            (set.to_owned(), &[]),
+        ] {
+            let arguments = [&["--set", &sets], versions].concat();
+            helm::text(chart, "", &arguments).unwrap_or_else(|error| panic!("{chart} {sets}: {error}"));
+        }
+    }
+}
