@@ -2,11 +2,13 @@
 //!
 //! * [`telemetry`]: logs and traces; [`metrics`]: the `/metrics` server; [`probes`]: `/healthz` and `/readyz`
 //! * [`tls`]: certificates from a folder, reloaded without dropping connections, and a listener that uses them
+//! * [`caller`]: who calls, and may they
 //! * [`webhook`]: admission and conversion reviews
 //! * [`lease`]: leader election; [`shutdown`]: signals and supervised tasks
 //! * [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
 
 pub mod backoff;
+pub mod caller;
 pub mod client;
 pub mod lease;
 pub mod metrics;

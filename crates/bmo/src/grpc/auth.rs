@@ -1,25 +1,13 @@
-//! Who calls, and may they: TokenReview and SubjectAccessReview, both cached.
+//! Who calls, and may they, in the words of the HostService.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, Client};
+use k8s_openapi::api::authentication::v1::UserInfo;
+use kube::Client;
+use metal3_kit::caller::{self, Deed, bearer};
 use metal3_kit::client::brief;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::{AUDIENCE, AUTHORIZATION_GROUP};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
-
-/// A revoked token or role stops working after this long; the API server's own webhook caches use similar times.
-const KEEP_ALLOWED: Duration = Duration::from_secs(60);
-/// A new role works after this long.
-const KEEP_DENIED: Duration = Duration::from_secs(5);
-/// Enough for every caller of a large cluster; beyond it the caches start over.
-const MAX_ENTRIES: usize = 10_000;
 
 /// The verbs of the virtual resource `hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,29 +41,12 @@ impl Verb {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Expiring<T> {
-    value: T,
-    until: Instant,
-}
-
-type Cache<K, V> = Mutex<HashMap<K, Expiring<V>>>;
-
 /// Checks callers against the Kubernetes API.
-pub(super) struct Authority {
-    client: Client,
-    /// Tokens stay in memory as they are: they are looked up by themselves and never leave the process.
-    users: Cache<String, UserInfo>,
-    access: Cache<(String, String, Verb), bool>,
-}
+pub(super) struct Authority(caller::Authority);
 
 impl Authority {
     pub(super) fn new(client: Client) -> Self {
-        Self {
-            client,
-            users: Cache::default(),
-            access: Cache::default(),
-        }
+        Self(caller::Authority::new(client, Some(AUDIENCE)))
     }
 
     /// Lets the call pass, or says why not. An empty namespace means all namespaces.
@@ -90,21 +61,18 @@ impl Authority {
     ) -> Result<(), Status> {
         let user = self.authenticate(metadata).await?;
         let name = user.username.clone().unwrap_or_default();
-        let key = (name.clone(), namespace.to_owned(), verb);
-        let allowed = match lookup(&self.access, &key) {
-            Some(allowed) => allowed,
-            None => {
-                let allowed = self.authorise(user, verb, namespace).await?;
-                keep(
-                    &self.access,
-                    key,
-                    allowed,
-                    if allowed { KEEP_ALLOWED } else { KEEP_DENIED },
-                );
-                allowed
-            }
+        let deed = Deed::Resource {
+            group: AUTHORIZATION_GROUP,
+            resource: "hosts",
+            verb: verb.as_str(),
+            namespace: namespace.to_owned(),
         };
-        if allowed {
+        if self
+            .0
+            .may(user, deed)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             return Ok(());
         }
         let place = if namespace.is_empty() {
@@ -125,78 +93,23 @@ impl Authority {
     }
 
     async fn authenticate(&self, metadata: &MetadataMap) -> Result<UserInfo, Status> {
-        let token = bearer(metadata)?;
-        if let Some(user) = lookup(&self.users, token) {
-            return Ok(user);
-        }
-        // A token made for this service first; then one for the API server, which `kubectl create token` makes.
-        for audiences in [Some(vec![AUDIENCE.to_owned()]), None] {
-            let review = TokenReview {
-                spec: TokenReviewSpec {
-                    audiences,
-                    token: token.to_owned(),
-                },
-                ..Default::default()
-            };
-            let api: Api<TokenReview> = Api::all(self.client.clone());
-            let answer = api
-                .create(&PostParams::default(), &review)
-                .await
-                .map_err(|error| unavailable(&error))?;
-            let status = answer.status.unwrap_or_default();
-            if let (Some(true), Some(user)) = (status.authenticated, status.user) {
-                keep(&self.users, token.to_owned(), user.clone(), KEEP_ALLOWED);
-                return Ok(user);
-            }
-        }
-        Err(Reason::TokenInvalid.status(
-            format!("Kubernetes does not accept the token: it expired, or is not for audience {AUDIENCE}"),
-            [],
-        ))
-    }
-
-    async fn authorise(&self, user: UserInfo, verb: Verb, namespace: &str) -> Result<bool, Status> {
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: user.username,
-                groups: user.groups,
-                uid: user.uid,
-                extra: user
-                    .extra
-                    .map(|extra| extra.into_iter().collect::<BTreeMap<_, _>>()),
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some(AUTHORIZATION_GROUP.into()),
-                    resource: Some("hosts".into()),
-                    namespace: Some(namespace.to_owned()),
-                    verb: Some(verb.as_str().into()),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = api
-            .create(&PostParams::default(), &review)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(answer.status.is_some_and(|status| status.allowed))
-    }
-}
-
-fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
-    metadata
-        .get("authorization")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
-        .map(|(_, token)| token.trim())
-        .ok_or_else(|| {
+        let header = metadata.get("authorization");
+        let token = bearer(header.and_then(|value| value.to_str().ok())).ok_or_else(|| {
             Reason::TokenInvalid.status(
                 "no token: send a ServiceAccount token as `authorization: Bearer <token>`",
                 [],
             )
+        })?;
+        let user = self.0.user(token).await.map_err(|error| unavailable(&error))?;
+        user.ok_or_else(|| {
+            Reason::TokenInvalid.status(
+                format!(
+                    "Kubernetes does not accept the token: it expired, or is not for audience {AUDIENCE}"
+                ),
+                [],
+            )
         })
+    }
 }
 
 fn unavailable(error: &kube::Error) -> Status {
@@ -205,65 +118,4 @@ fn unavailable(error: &kube::Error) -> Status {
         "the Kubernetes API could not be asked about the caller; try again",
         [],
     )
-}
-
-fn lookup<K, Q, V>(cache: &Cache<K, V>, key: &Q) -> Option<V>
-where
-    K: std::borrow::Borrow<Q> + std::hash::Hash + Eq,
-    Q: std::hash::Hash + Eq + ?Sized,
-    V: Clone,
-{
-    let cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    cache
-        .get(key)
-        .filter(|entry| entry.until > Instant::now())
-        .map(|entry| entry.value.clone())
-}
-
-fn keep<K: std::hash::Hash + Eq, V>(cache: &Cache<K, V>, key: K, value: V, for_: Duration) {
-    let now = Instant::now();
-    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    if cache.len() >= MAX_ENTRIES {
-        cache.retain(|_, entry| entry.until > now);
-    }
-    if cache.len() >= MAX_ENTRIES {
-        cache.clear();
-    }
-    cache.insert(
-        key,
-        Expiring {
-            value,
-            until: now + for_,
-        },
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_bearer_token_counts() {
-        for header in ["", "Basic abc", "Bearer", "Bearer  "] {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("authorization", header.parse().unwrap());
-            assert_eq!(
-                Reason::of(&bearer(&metadata).unwrap_err()),
-                Some(Reason::TokenInvalid),
-                "{header:?}"
-            );
-        }
-        let mut metadata = MetadataMap::new();
-        metadata.insert("authorization", "bearer abc".parse().unwrap());
-        assert_eq!(bearer(&metadata).unwrap(), "abc");
-    }
-
-    #[test]
-    fn cached_answers_expire() {
-        let cache: Cache<String, bool> = Cache::default();
-        keep(&cache, "a".to_owned(), true, Duration::from_secs(60));
-        keep(&cache, "b".to_owned(), true, Duration::ZERO);
-        assert_eq!(lookup(&cache, "a"), Some(true));
-        assert_eq!(lookup(&cache, "b"), None);
-    }
 }
