@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -15,6 +17,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::caller::{self, Deed, bearer};
+use crate::client::brief;
+use crate::probes::{listen_address, serve_router};
+use crate::tls::{Certificate, Protocol, TlsListener};
+
+const PATH: &str = "/metrics";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Linux has used 100 clock ticks per second on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -59,12 +67,82 @@ impl Metrics {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn serve(self, address: &str, shutdown: CancellationToken) -> Result<()> {
-        let handler = move || {
-            let text = self.text().unwrap_or_default();
-            async move { ([(CONTENT_TYPE, OPENMETRICS)], text) }
-        };
-        crate::probes::serve_router(address, Router::new().route("/metrics", get(handler)), shutdown).await
+        let handler = move || async move { self.answer() };
+        serve_router(address, Router::new().route(PATH, get(handler)), shutdown).await
     }
+
+    /// Serves `/metrics` by TLS until shutdown, to those whose token may get it.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub async fn serve_protected(
+        self,
+        address: &str,
+        certificate: Arc<Certificate>,
+        authority: caller::Authority,
+        shutdown: CancellationToken,
+    ) -> Result<()> {
+        if listen_address(address).is_none() {
+            shutdown.cancelled().await;
+            return Ok(());
+        }
+        let listener = TlsListener::bind(address, certificate, Protocol::Http1).await?;
+        let authority = Arc::new(authority);
+        let handler = move |headers: HeaderMap| {
+            let authority = Arc::clone(&authority);
+            async move {
+                match admit(&authority, &headers).await {
+                    Ok(()) => self.answer(),
+                    Err(refusal) => refusal,
+                }
+            }
+        };
+        axum::serve(listener, Router::new().route(PATH, get(handler)))
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await?;
+        Ok(())
+    }
+
+    fn answer(&self) -> Response {
+        let text = self.text().unwrap_or_default();
+        ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
+    }
+}
+
+/// Nothing when the caller may get metrics, and the answer when not.
+async fn admit(authority: &caller::Authority, headers: &HeaderMap) -> Result<(), Response> {
+    let unavailable = |error: kube::Error| {
+        tracing::warn!(
+            error = brief(&error),
+            "cannot ask Kubernetes about a caller of metrics"
+        );
+        let text = "the Kubernetes API could not be asked about the caller; try again\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    };
+    let unknown =
+        |text: &'static str| (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response();
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(token) = bearer(header) else {
+        return Err(unknown(
+            "no token: send a ServiceAccount token as `authorization: Bearer <token>`\n",
+        ));
+    };
+    let Some(user) = authority.user(token).await.map_err(unavailable)? else {
+        return Err(unknown(
+            "Kubernetes does not accept the token: it expired, or is for another audience\n",
+        ));
+    };
+    let name = user.username.clone().unwrap_or_default();
+    let deed = Deed::Path {
+        path: PATH,
+        verb: "get",
+    };
+    if authority.may(user, deed).await.map_err(unavailable)? {
+        return Ok(());
+    }
+    let text =
+        format!("{name} may not get {PATH}: grant verb get on nonResourceURLs {PATH} by a ClusterRole\n");
+    Err((StatusCode::FORBIDDEN, text).into_response())
 }
 
 /// CPU and memory from `/proc/self`, under the names that every Prometheus client uses.
