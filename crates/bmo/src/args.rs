@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry::TelemetryArgs;
@@ -26,6 +26,9 @@ pub struct Args {
     /// Address of /metrics; 0 turns it off.
     #[arg(long, visible_alias = "metrics-bind-address", default_value = ":8080")]
     pub metrics_addr: String,
+    /// Serve metrics by TLS with the certificate of the HostService, to callers whose token may get /metrics.
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub metrics_secure: bool,
     /// Address of /healthz and /readyz.
     #[arg(long, visible_alias = "health-probe-bind-address", default_value = ":9440")]
     pub health_addr: String,
@@ -35,6 +38,16 @@ pub struct Args {
     /// Folder with tls.crt and tls.key of the HostService.
     #[arg(long, default_value = "/opt/metal3/certs/host-service")]
     pub grpc_cert_dir: PathBuf,
+    /// Secret of this pod's namespace for a certificate that is made and renewed here, with its CA in <name>-ca;
+    /// empty: somebody else fills --grpc-cert-dir.
+    #[arg(long, default_value = "")]
+    pub grpc_cert_secret: String,
+    /// Service whose names that certificate has.
+    #[arg(long, default_value = "baremetal-operator-host-service")]
+    pub grpc_service_name: String,
+    /// ConfigMap of this pod's namespace whose ca.crt tells callers the CA of that certificate.
+    #[arg(long, default_value = "baremetal-operator-host-service-ca")]
+    pub grpc_ca_configmap: String,
     /// Hosts worked on at once.
     #[arg(long, env = "BMO_CONCURRENCY", default_value_t = 0)]
     pub controller_concurrency: u16,

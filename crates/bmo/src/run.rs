@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use kube::Client;
+use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Certificate, Protocol, TlsListener};
+use metal3_kit::tls::{Certificate, Folder, Keeper, Protocol, Publisher, Target, TlsListener};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -58,15 +61,25 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         Ok(())
     });
 
-    let certificate = Certificate::load(&args.grpc_cert_dir)?;
+    let certificate = certificate(&args, &client, &mut tasks, &shutdown).await?;
     let listener =
         TlsListener::bind(&args.grpc_bind_address, Arc::clone(&certificate), Protocol::Http2).await?;
     tracing::info!(address = %listener.local_addr(), "host service listens");
-    tasks.spawn("certificate", certificate.follow(shutdown.clone()));
     tasks.spawn(
         "host service",
         grpc::serve(client.clone(), index, listener, shutdown.clone()),
     );
+    let authority = Authority::new(client.clone(), None);
+    let (address, secure, stop) = (args.metrics_addr.clone(), args.metrics_secure, shutdown.clone());
+    tasks.spawn("metrics", async move {
+        if secure {
+            metrics
+                .serve_protected(&address, certificate, authority, stop)
+                .await
+        } else {
+            metrics.serve(&address, stop).await
+        }
+    });
 
     let mirroring = Arc::clone(&backend).mirror(shutdown.clone());
     tasks.spawn("ironic mirror", async move {
@@ -87,13 +100,48 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         controller.run(reader, triggered, changes, shutdown.clone()),
     );
 
-    let probing = (args.health_addr.clone(), shutdown.clone());
+    let probing = (args.health_addr.clone(), shutdown);
     tasks.spawn("probes", async move {
         probes::serve(&probing.0, readiness, probing.1).await
     });
-    let measuring = (args.metrics_addr.clone(), shutdown);
-    tasks.spawn("metrics", async move {
-        metrics.serve(&measuring.0, measuring.1).await
-    });
     tasks.join().await
+}
+
+/// The certificate of the HostService, from where the flags say.
+async fn certificate(
+    args: &Args,
+    client: &Client,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Result<Arc<Certificate>> {
+    let namespace = &args.pod_namespace;
+    if args.grpc_cert_secret.is_empty() {
+        let folder = Folder::open(&args.grpc_cert_dir)
+            .context("the host service has no certificate; see --grpc-cert-dir and --grpc-cert-secret")?;
+        let certificate = folder.certificate();
+        tasks.spawn("certificate", folder.follow(shutdown.clone()));
+        return Ok(certificate);
+    }
+    let keeper = Keeper::new(
+        client.clone(),
+        namespace,
+        &args.grpc_cert_secret,
+        &args.grpc_service_name,
+    );
+    let kept = keeper
+        .obtain(Timestamp::now())
+        .await
+        .context("the host service has no certificate; see --grpc-cert-secret")?;
+    let certificate = Arc::clone(&kept.certificate);
+    let callers = Target::ConfigMap {
+        namespace: namespace.clone(),
+        name: args.grpc_ca_configmap.clone(),
+    };
+    let publisher = Publisher::new(client.clone(), vec![callers]);
+    tasks.spawn(
+        "ca bundle",
+        publisher.follow(kept.bundle.clone(), shutdown.clone()),
+    );
+    tasks.spawn("certificate", keeper.follow(kept, shutdown.clone()));
+    Ok(certificate)
 }

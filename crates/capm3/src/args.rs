@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use clap::{ArgAction, Parser};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
+use metal3_kit::telemetry;
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
-use metal3_kit::{probes, telemetry};
 use metal3_rpc::client::Config;
 
 /// Lends bare metal hosts to the Machines of Cluster API.
@@ -46,10 +46,18 @@ pub struct Args {
     /// Folder with tls.crt and tls.key of the webhooks.
     #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs/")]
     pub webhook_cert_dir: PathBuf,
+    /// Secret of this pod's namespace for a certificate that is made and renewed here, with its CA in <name>-ca, which
+    /// is written into the webhook configurations and CRDs; empty: somebody else fills --webhook-cert-dir.
+    #[arg(long, default_value = "")]
+    pub webhook_cert_secret: String,
+    /// Service whose names that certificate has.
+    #[arg(long, default_value = "capm3-webhook-service")]
+    pub webhook_service_name: String,
     /// Address of /healthz and /readyz.
     #[arg(long, visible_alias = "health-probe-bind-address", default_value = ":9440")]
     pub health_addr: String,
-    /// Address of /metrics; 0 turns it off. Without --insecure-diagnostics it is reachable from inside the pod only.
+    /// Address of /metrics; 0 turns it off. It speaks TLS with the certificate of the webhooks, and callers need a token
+    /// that may get /metrics, unless there is --insecure-diagnostics.
     #[arg(long, visible_alias = "metrics-bind-address", default_value = ":8443")]
     pub diagnostics_address: String,
     /// Serve metrics by plain HTTP to everybody.
@@ -180,19 +188,6 @@ impl Args {
         })
     }
 
-    /// Where metrics are served. Upstream protects them by TLS and tokens; until we do, they are open to others only on
-    /// demand.
-    pub(crate) fn diagnostics(&self) -> String {
-        match probes::listen_address(&self.diagnostics_address) {
-            Some(address) if !self.insecure_diagnostics => {
-                let port = address.rsplit(':').next().unwrap_or_default();
-                format!("127.0.0.1:{port}")
-            }
-            Some(address) => address,
-            None => String::new(),
-        }
-    }
-
     pub(crate) fn fast_track(&self) -> bool {
         self.fast_track == "true"
     }
@@ -265,12 +260,6 @@ impl Args {
                 );
             }
         }
-        if !self.insecure_diagnostics && !self.diagnostics().is_empty() {
-            tracing::warn!(
-                address = self.diagnostics(),
-                "metrics by TLS and token come with a later release; --insecure-diagnostics opens them to others"
-            );
-        }
     }
 }
 
@@ -297,16 +286,6 @@ mod tests {
         assert!(args.lease.leader_elect && !args.insecure_diagnostics);
         assert_eq!(args.telemetry().log_filter, "info,metal3_capm3=debug");
         assert_eq!(args.telemetry().log_format, LogFormat::Json);
-    }
-
-    #[test]
-    fn metrics_are_open_to_others_only_on_demand() {
-        assert_eq!(parse(&[]).diagnostics(), "127.0.0.1:8443");
-        assert_eq!(parse(&["--diagnostics-address=0"]).diagnostics(), "");
-        assert_eq!(
-            parse(&["--insecure-diagnostics", "--diagnostics-address=:8080"]).diagnostics(),
-            "0.0.0.0:8080"
-        );
     }
 
     #[test]

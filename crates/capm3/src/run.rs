@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::reflector;
+use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Certificate, Protocol, TlsListener};
+use metal3_kit::tls::{Certificate, Folder, Keeper, Protocol, Publisher, TlsListener};
 use metal3_rpc::client::HostClient;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,9 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let capm3 = Capm3Metrics::register(&metrics);
     let mut tasks = TaskSet::new(shutdown.clone());
 
-    webhooks(&args, &readiness, &mut tasks, &shutdown).await?;
+    let certificate = webhooks(&args, &client, &readiness, &mut tasks, &shutdown).await?;
+    let measuring = measure(&args, &client, metrics.clone(), certificate, shutdown.clone());
+    tasks.spawn("metrics", measuring);
     let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown);
     let (machines, machines_woken) = mpsc::unbounded_channel();
     let (clusters, clusters_woken) = mpsc::unbounded_channel();
@@ -104,38 +108,88 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         controller.run(clusters_woken, shutdown.clone()),
     );
 
-    let probing = (args.health_addr.clone(), shutdown.clone());
+    let probing = (args.health_addr.clone(), shutdown);
     tasks.spawn("probes", async move {
         probes::serve(&probing.0, readiness, probing.1).await
-    });
-    let measuring = (args.diagnostics(), shutdown);
-    tasks.spawn("metrics", async move {
-        metrics.serve(&measuring.0, measuring.1).await
     });
     tasks.join().await
 }
 
-/// All replicas convert and admit, whoever leads.
+/// Metrics as the flags say; with the certificate of the webhooks, so that scrapers can verify it.
+fn measure(
+    args: &Args,
+    client: &Client,
+    metrics: Metrics,
+    certificate: Option<Arc<Certificate>>,
+    shutdown: CancellationToken,
+) -> impl Future<Output = Result<()>> + Send + 'static {
+    let (address, insecure) = (args.diagnostics_address.clone(), args.insecure_diagnostics);
+    let authority = Authority::new(client.clone(), None);
+    async move {
+        if insecure {
+            return metrics.serve(&address, shutdown).await;
+        }
+        let certificate = certificate.map_or_else(|| Certificate::throwaway(&["localhost"]), Ok)?;
+        metrics
+            .serve_protected(&address, certificate, authority, shutdown)
+            .await
+    }
+}
+
+/// All replicas convert and admit, whoever leads. Answers the certificate, if there are webhooks.
 async fn webhooks(
     args: &Args,
+    client: &Client,
     readiness: &Readiness,
     tasks: &mut TaskSet,
     shutdown: &CancellationToken,
-) -> Result<()> {
+) -> Result<Option<Arc<Certificate>>> {
     if args.webhook_port == 0 {
         tracing::warn!("no webhooks are served; v1beta1 objects cannot be read");
-        return Ok(());
+        return Ok(None);
     }
     let ready = readiness.condition("webhooks");
-    let certificate = Certificate::load(&args.webhook_cert_dir)
-        .context("the webhooks have no certificate; see --webhook-cert-dir")?;
+    let certificate = certificate(args, client, tasks, shutdown).await?;
     let address = format!(":{}", args.webhook_port);
     let listener = TlsListener::bind(&address, Arc::clone(&certificate), Protocol::Http1).await?;
     tracing::info!(address = %listener.local_addr(), "webhooks listen");
     ready.set(true);
-    tasks.spawn("certificate", certificate.follow(shutdown.clone()));
     tasks.spawn("webhooks", webhook::all().serve(listener, shutdown.clone()));
-    Ok(())
+    Ok(Some(certificate))
+}
+
+/// The certificate of the webhooks, from where the flags say.
+async fn certificate(
+    args: &Args,
+    client: &Client,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Result<Arc<Certificate>> {
+    if args.webhook_cert_secret.is_empty() {
+        let folder = Folder::open(&args.webhook_cert_dir)
+            .context("the webhooks have no certificate; see --webhook-cert-dir and --webhook-cert-secret")?;
+        let certificate = folder.certificate();
+        tasks.spawn("certificate", folder.follow(shutdown.clone()));
+        return Ok(certificate);
+    }
+    let keeper = Keeper::new(
+        client.clone(),
+        &args.pod_namespace,
+        &args.webhook_cert_secret,
+        &args.webhook_service_name,
+    );
+    let kept = keeper
+        .obtain(Timestamp::now())
+        .await
+        .context("the webhooks have no certificate; see --webhook-cert-secret")?;
+    let certificate = Arc::clone(&kept.certificate);
+    let publisher = Publisher::new(client.clone(), webhook::callers());
+    tasks.spawn(
+        "ca bundle",
+        publisher.follow(kept.bundle.clone(), shutdown.clone()),
+    );
+    tasks.spawn("certificate", keeper.follow(kept, shutdown.clone()));
+    Ok(certificate)
 }
 
 fn elect(

@@ -5,6 +5,7 @@ use metal3_api::infra::v1beta2::{
     Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,
 };
 use metal3_capm3_core::admission;
+use metal3_kit::tls::Target;
 use metal3_kit::webhook::{Admission, Verdict, Webhooks};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,6 +33,31 @@ pub(crate) fn all() -> Webhooks {
                 admission::machine_template(spec, namespace)
             })
         })
+}
+
+/// Kinds with two versions; `rbac/self-signed-cluster-rules.yaml` of the chart names them too.
+const CONVERTED: [&str; 9] = [
+    "metal3clusters",
+    "metal3clustertemplates",
+    "metal3dataclaims",
+    "metal3datas",
+    "metal3datatemplates",
+    "metal3machines",
+    "metal3machinetemplates",
+    "metal3remediations",
+    "metal3remediationtemplates",
+];
+
+/// What makes the API server call the webhooks, and therefore has to know their CA. The names are upstream's.
+pub(crate) fn callers() -> Vec<Target> {
+    let mut callers = vec![
+        Target::Mutating("capm3-mutating-webhook-configuration".into()),
+        Target::Validating("capm3-validating-webhook-configuration".into()),
+    ];
+    callers.extend(
+        CONVERTED.map(|plural| Target::Conversion(format!("{plural}.infrastructure.cluster.x-k8s.io"))),
+    );
+    callers
 }
 
 fn path(verb: &str, kind: &str) -> String {
@@ -140,6 +166,17 @@ mod tests {
         );
         assert!(converted(object("Metal3Unicorn"), &wanted).is_err());
         assert!(converted(object("Metal3Machine"), "other/v1").is_err());
+    }
+
+    #[test]
+    fn every_kind_with_two_versions_learns_the_authority() {
+        let known = callers();
+        let crds = metal3_api::infra::crds();
+        assert_eq!(known.len(), crds.len() + 2);
+        for crd in crds {
+            let name = crd.metadata.name.unwrap();
+            assert!(known.contains(&Target::Conversion(name.clone())), "{name}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The shell of a service, without a word about what the service does.
 //!
 //! * [`telemetry`]: logs and traces; [`metrics`]: the `/metrics` server; [`probes`]: `/healthz` and `/readyz`
-//! * [`tls`]: certificates from a folder, reloaded without dropping connections, and a listener that uses them
+//! * [`tls`]: certificates from a folder or made by the service itself, exchanged without dropping connections, and a
+//!   listener that uses them
 //! * [`caller`]: who calls, and may they
 //! * [`webhook`]: admission and conversion reviews
 //! * [`lease`]: leader election; [`shutdown`]: signals and supervised tasks

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use metal3_kit::tls::{Certificate, Protocol, TlsListener};
+use metal3_kit::tls::{Folder, Protocol, TlsListener};
 use metal3_kit::webhook::Webhooks;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,8 +15,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-fn names() -> Vec<String> {
-    vec!["localhost".to_owned()]
+/// As cert-manager lays it out.
+fn sign(folder: &std::path::Path) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (file, pem) in [
+        ("tls.key", signed.signing_key.serialize_pem()),
+        ("ca.crt", signed.cert.pem()),
+        ("tls.crt", signed.cert.pem()),
+    ] {
+        std::fs::write(folder.join(file), pem).unwrap();
+    }
 }
 
 async fn connect(folder: &std::path::Path, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
@@ -52,8 +60,9 @@ async fn review(stream: &mut TlsStream<TcpStream>, close: bool) -> String {
 #[tokio::test]
 async fn a_new_certificate_is_served_while_old_connections_go_on() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let certificate = Certificate::load_or_self_sign(first.path(), &names()).unwrap();
-    let listener = TlsListener::bind("127.0.0.1:0", Arc::clone(&certificate), Protocol::Http1)
+    sign(first.path());
+    let folder = Folder::open(first.path()).unwrap();
+    let listener = TlsListener::bind("127.0.0.1:0", folder.certificate(), Protocol::Http1)
         .await
         .unwrap();
     let port = listener.local_addr().port();
@@ -65,11 +74,11 @@ async fn a_new_certificate_is_served_while_old_connections_go_on() {
     assert!(review(&mut old, false).await.contains("Success"));
 
     let ca = std::fs::read(first.path().join("ca.crt")).unwrap();
-    Certificate::load_or_self_sign(second.path(), &names()).unwrap();
+    sign(second.path());
     for file in ["tls.crt", "tls.key"] {
         std::fs::copy(second.path().join(file), first.path().join(file)).unwrap();
     }
-    certificate.reload().unwrap();
+    folder.reload().unwrap();
 
     std::fs::write(first.path().join("ca.crt"), ca).unwrap();
     assert!(
@@ -86,9 +95,9 @@ async fn a_new_certificate_is_served_while_old_connections_go_on() {
 #[test]
 fn a_key_that_does_not_fit_is_refused_and_named() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    Certificate::load_or_self_sign(first.path(), &names()).unwrap();
-    Certificate::load_or_self_sign(second.path(), &names()).unwrap();
+    sign(first.path());
+    sign(second.path());
     std::fs::copy(second.path().join("tls.key"), first.path().join("tls.key")).unwrap();
-    let error = format!("{:#}", Certificate::load(first.path()).unwrap_err());
+    let error = format!("{:#}", Folder::open(first.path()).unwrap_err());
     assert!(error.contains("do not fit together"), "{error}");
 }

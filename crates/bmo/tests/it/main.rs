@@ -21,5 +21,7 @@ mod lend;
 mod life;
 mod permission;
 mod program;
+mod renewal;
+mod self_signed;
 mod watch;
 mod world;

@@ -35,6 +35,11 @@ pub(crate) struct Launch<'a> {
 
 impl Launch<'_> {
     pub(crate) fn start(self) -> Bmo {
+        self.start_with(&[])
+    }
+
+    /// With more flags.
+    pub(crate) fn start_with(self, flags: &[&str]) -> Bmo {
         let Self {
             kubeconfig,
             watch,
@@ -60,6 +65,7 @@ impl Launch<'_> {
             .arg("--grpc-cert-dir")
             .arg(&certificates.dir)
             .arg(format!("--leader-elect={leader_election}"))
+            .args(flags)
             .env("IRONIC_ENDPOINT", ironic)
             .env("METAL3_AUTH_ROOT_DIR", &nowhere)
             .env("IRONIC_CACERT_FILE", &nowhere)
@@ -127,7 +133,14 @@ impl Bmo {
     }
 
     pub(crate) fn channel(&self) -> Channel {
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.certificates.ca));
+        self.channel_by(&self.certificates.ca, "localhost")
+    }
+
+    /// To a server that shows this name, under this authority.
+    pub(crate) fn channel_by(&self, ca: &str, name: &str) -> Channel {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(ca))
+            .domain_name(name);
         let endpoint = Endpoint::from_shared(format!("https://{}", self.address())).unwrap();
         endpoint.tls_config(tls).unwrap().connect_lazy()
     }

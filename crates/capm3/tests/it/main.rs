@@ -19,6 +19,7 @@ mod pause;
 mod program;
 mod queue;
 mod rights;
+mod self_signed;
 mod webhooks;
 mod workload;
 mod world;

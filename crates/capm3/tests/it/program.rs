@@ -61,7 +61,7 @@ pub(crate) struct Capm3 {
     pub(crate) process: Arc<Process>,
     /// Of its webhooks.
     pub(crate) certificates: ServerDir,
-    webhook: u16,
+    pub(crate) webhook: u16,
     health: u16,
 }
 

@@ -134,7 +134,7 @@ async fn store_bad_objects(plane: &ControlPlane) {
 }
 
 /// The configurations of the chart, as helm renders them.
-async fn register(plane: &ControlPlane, capm3: &Capm3) {
+pub(crate) async fn rendered() -> Vec<Value> {
     let home = scratch::dir("helm").unwrap();
     let rendered = Program::new(tools::find("helm").unwrap())
         .args(["template", "capm3"])
@@ -151,7 +151,11 @@ async fn register(plane: &ControlPlane, capm3: &Capm3) {
         .unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
     assert_eq!(documents.len(), 2);
-    for mut document in documents {
+    documents
+}
+
+async fn register(plane: &ControlPlane, capm3: &Capm3) {
+    for mut document in rendered().await {
         for webhook in document["webhooks"].as_array_mut().unwrap() {
             let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
             webhook["clientConfig"] = json!({
@@ -159,11 +163,15 @@ async fn register(plane: &ControlPlane, capm3: &Capm3) {
                 "caBundle": ByteString(capm3.certificates.ca.as_bytes().to_vec()),
             });
         }
-        if document["kind"] == "MutatingWebhookConfiguration" {
-            apply::<MutatingWebhookConfiguration>(plane, &document).await;
-        } else {
-            apply::<ValidatingWebhookConfiguration>(plane, &document).await;
-        }
+        apply_configuration(plane, &document).await;
+    }
+}
+
+pub(crate) async fn apply_configuration(plane: &ControlPlane, document: &Value) {
+    if document["kind"] == "MutatingWebhookConfiguration" {
+        apply::<MutatingWebhookConfiguration>(plane, document).await;
+    } else {
+        apply::<ValidatingWebhookConfiguration>(plane, document).await;
     }
 }
 
