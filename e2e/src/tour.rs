@@ -29,6 +29,8 @@ pub const CLUSTER: &str = "demo";
 const VERSION: &str = "v1.36.1";
 /// Address of its API server; the test bed gives it to the network namespace.
 const ENDPOINT: (&str, u16) = ("10.124.0.1", 6443);
+/// Named with its version: what Helm installed is not in clusterctl's inventory.
+const PROVIDER: &str = concat!("metal3:v", env!("CARGO_PKG_VERSION"));
 /// The bound of one milestone; nothing that works takes this long, also on a busy machine.
 const BOUND: Duration = Duration::from_secs(900);
 
@@ -291,7 +293,7 @@ async fn cluster_manifests(bed: &Bed, plan: &Plan, hardware: &Hardware) -> Resul
         "-n",
         NAMESPACE,
         "--infrastructure",
-        "metal3",
+        PROVIDER,
         "--kubernetes-version",
         VERSION,
         "--control-plane-machine-count",

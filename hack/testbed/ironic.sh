@@ -22,7 +22,7 @@
 #   TB_POWER_DELAY               seconds per power change in the emulator (0)
 #   TB_FAST_HASH  1: memoize PBKDF2 inside Ironic, which otherwise burns 0.4 s of CPU
 #                 on every single Redfish call; 0: completely unmodified Ironic (1)
-#   TB_NAME       host name or address used in all URLs (127.0.0.1)
+#   TB_NAME       address that the API listens on, in its URLs (127.0.0.1); all else stays on 127.0.0.1
 #   TB_DEBUG      1: debug log of Ironic              (0)
 #   TB_CALLBACK_TIMEOUT          seconds to wait for the ramdisk (300)
 #   TB_ASYNC_INTERVAL            polling of firmware, RAID and BIOS jobs (5)
@@ -53,8 +53,8 @@ SCHEME=http; [[ $TB_TLS = 1 ]] && SCHEME=https
 API=$SCHEME://$TB_NAME:$P_API
 BMC=$SCHEME://127.0.0.1:$P_BMC
 # Ironic fetches media from, and publishes it at, the URL below.
-FILES=http://$TB_NAME:$P_FILES
-[[ $TB_TLS = 1 ]] && FILES=https://$TB_NAME:$P_FILES_TLS
+FILES=http://127.0.0.1:$P_FILES
+[[ $TB_TLS = 1 ]] && FILES=https://127.0.0.1:$P_FILES_TLS
 BIN=$TB_VENV/bin
 
 say() { printf '%s\n' "$*" >&2; }
@@ -283,7 +283,7 @@ IRONIC_CACERT_FILE=$([[ $TB_TLS = 1 ]] && echo "$TB_DIR/certs/ca.pem")
 DEPLOY_KERNEL_URL=file://$TB_DIR/html/images/ipa.kernel
 DEPLOY_RAMDISK_URL=file://$TB_DIR/html/images/ipa.initramfs
 DEPLOY_ISO_URL=$FILES/images/ipa.iso
-IMAGE_URL=http://$TB_NAME:$P_FILES/images/disk.qcow2
+IMAGE_URL=http://127.0.0.1:$P_FILES/images/disk.qcow2
 IMAGE_SHA256=$(awk '/qcow2/{print $1}' "$TB_DIR/html/images/SHA256SUMS")
 LIVE_ISO_URL=$FILES/images/live.iso
 BMC_ADDRESS_PREFIX=redfish-virtualmedia+$BMC/redfish/v1/Systems/

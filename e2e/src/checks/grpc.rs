@@ -1,0 +1,2 @@
+use super::Context;
+pub(super) async fn check(_context: &Context) -> anyhow::Result<()> { Ok(()) }
