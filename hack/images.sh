@@ -52,7 +52,7 @@ setup() {
 	exec 9>"$STORE/lock"
 	# Two runs would build the same images, and one would delete what the other uses.
 	flock -n 9 || { say "waiting for another run of hack/images.sh"; flock 9; }
-	find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'buildah-cache*' -exec rm -rf {} + # what a run that was killed left
+	find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'buildah-cache*' -exec rm -rf --one-file-system {} + # left by a run that was killed
 	# A storage of our own: the containers and images of whoever works on this machine stay as they are. What is mounted
 	# is noted under /run, because such notes must not outlive a reboot. Overlay does not stack on overlay.
 	local driver=overlay
@@ -255,7 +255,8 @@ builder() {
 	command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
 	say "making the builder of Debian $codename and the Rust toolchain of this machine"
 	work=$(mktemp -d)
-	debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev "$codename" "$work/root" >"$STORE/tmp/debootstrap.log" 2>&1 ||
+	# In mounts of its own: it mounts /proc, and would leave that when it is killed.
+	unshare -m debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev "$codename" "$work/root" >"$STORE/tmp/debootstrap.log" 2>&1 ||
 		{ tail -20 "$STORE/tmp/debootstrap.log" >&2; die "debootstrap failed"; }
 	rm -rf "$work"/root/var/{cache/apt,lib/apt/lists}/* "$work"/root/usr/share/{doc,man,locale,info}/*
 	mkdir -p "$work/root/usr/local/bin" "$work/root/usr/local/cargo"
@@ -354,6 +355,8 @@ base | full) ;;
 *) sed -n '2,13p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac
 [ -z "${2:-}" ] || out=$(readlink -m "$2")
+# Its minutes must not hold up `fast`, and its gigabytes can be deleted alone.
+[ "$command" != full ] || STORE=$CACHE/images-full
 setup
 case $command in
 fast) fast "$out" "$(readlink -m "${3:-${CARGO_TARGET_DIR:-$ROOT/target}/debug}")" ;;
