@@ -19,6 +19,7 @@ mod ironic;
 mod leader;
 mod lend;
 mod life;
+mod metrics;
 mod permission;
 mod program;
 mod renewal;

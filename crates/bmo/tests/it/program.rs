@@ -19,7 +19,7 @@ pub(crate) struct Bmo {
     pub(crate) certificates: ServerDir,
     grpc: u16,
     health: u16,
-    metrics: u16,
+    pub(crate) metrics: u16,
 }
 
 /// How to start one.

@@ -14,6 +14,7 @@ mod hosts;
 mod lab;
 mod leader;
 mod life;
+mod metrics;
 mod outage;
 mod pause;
 mod program;

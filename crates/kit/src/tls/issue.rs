@@ -202,11 +202,8 @@ fn limit(params: &mut CertificateParams, life: Duration, now: Timestamp) -> Resu
 }
 
 fn aged(certificate: &X509Certificate<'_>, now: Timestamp) -> Result<State> {
-    let validity = certificate.validity();
-    let (begin, end) = (
-        time(validity.not_before.timestamp())?,
-        time(validity.not_after.timestamp())?,
-    );
+    let begin = time(certificate.validity().not_before.timestamp())?;
+    let end = time(certificate.validity().not_after.timestamp())?;
     ensure!(now >= begin, "it is not valid before {begin}");
     ensure!(now < end, "it expired at {end}");
     let life = Duration::try_from(end.duration_since(begin))?;
@@ -259,15 +256,13 @@ fn encoded(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 2] = ["x.ns.svc", "x.ns.svc.cluster.local"];
-
     /// Days after some day.
     fn day(days: u32) -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap() + DAY * days
     }
 
     fn names() -> Vec<String> {
-        NAMES.map(str::to_owned).to_vec()
+        ["x.ns.svc", "x.ns.svc.cluster.local"].map(str::to_owned).to_vec()
     }
 
     fn pair(now: Timestamp) -> (Authority, Leaf) {
