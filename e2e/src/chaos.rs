@@ -38,7 +38,7 @@ pub async fn run(
     .into_iter();
     loop {
         let pause = match bed.mode {
-            Mode::Pods => random.random_range(3000..8000),
+            Mode::Pods => random.random_range(4000..12000),
             Mode::Processes => random.random_range(800..5000),
         };
         tokio::select! {

@@ -88,7 +88,7 @@ pub async fn clusterctl(bed: &Bed, hardware: &Hardware, arguments: &[&str]) -> R
 pub async fn helm(bed: &Bed, plan: &Plan, hardware: &Hardware, verb: &str) -> Result<()> {
     let file = bed.dir.join("values.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&values(plan, hardware))?)?;
-    let (chart, file) = (chart(bed)?, file.to_string_lossy().into_owned());
+    let (chart, file) = (chart(bed), file.to_string_lossy().into_owned());
     let chart = chart.to_string_lossy().into_owned();
     let mut arguments = vec![
         verb,
@@ -136,17 +136,10 @@ fn values(plan: &Plan, hardware: &Hardware) -> Value {
 }
 
 /// The package of the umbrella chart, made by `xtask dist`.
-fn chart(bed: &Bed) -> Result<PathBuf> {
-    let folder = bed.dir.join("dist/charts");
-    let found = std::fs::read_dir(&folder)
-        .with_context(|| format!("no charts in {}: run cargo xtask dist", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.strip_prefix("metal3-")
-                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
-        });
-    found.with_context(|| format!("no umbrella chart in {}", folder.display()))
+fn chart(bed: &Bed) -> PathBuf {
+    bed.dir
+        .join("dist/charts")
+        .join(concat!("metal3-", env!("CARGO_PKG_VERSION"), ".tgz"))
 }
 
 /// Upstream's convention: a Secret of this name, if there is one, holds who signs for Ironic.

@@ -70,8 +70,7 @@ impl Context {
     /// All objects of a kind in the namespace of hosts and Cluster.
     async fn objects(&self, group: &str, version: &str, kind: &str) -> Result<Vec<DynamicObject>> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), tour::NAMESPACE, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), tour::NAMESPACE, &resource);
         let found = api.list(&ListParams::default()).await;
         Ok(found.with_context(|| format!("cannot list {kind}"))?.items)
     }

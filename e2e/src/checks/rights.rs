@@ -22,14 +22,55 @@ const CAPM3_ACCOUNT: &str = "capm3-manager";
 
 /// Rights that may lie idle: who, group, resource, verb, why.
 const IDLE: [(&str, &str, &str, &str, &str); 7] = [
-    (BMO, "metal3.io", "baremetalhosts/finalizers", "update",
-     "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is off by default"),
-    (BMO, "metal3.io", "hardwaredata", "get", "used when a host is deleted"),
-    (BMO, "", "secrets", "update", "used when a self-signed certificate is renewed"),
-    (CAPM3_ACCOUNT, AUTHORIZATION_GROUP, "hosts", "list", "used when it is unknown which host a machine had"),
-    (CAPM3_ACCOUNT, AUTHORIZATION_GROUP, "hosts", "provision", "used when a claim came without its image"),
-    (CAPM3_ACCOUNT, AUTHORIZATION_GROUP, "hosts", "release", "used when a machine is deleted"),
-    (CAPM3_ACCOUNT, "", "secrets", "update", "used when a self-signed certificate is renewed"),
+    (
+        BMO,
+        "metal3.io",
+        "baremetalhosts/finalizers",
+        "update",
+        "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is off by default",
+    ),
+    (
+        BMO,
+        "metal3.io",
+        "hardwaredata",
+        "get",
+        "used when a host is deleted",
+    ),
+    (
+        BMO,
+        "",
+        "secrets",
+        "update",
+        "used when a self-signed certificate is renewed",
+    ),
+    (
+        CAPM3_ACCOUNT,
+        AUTHORIZATION_GROUP,
+        "hosts",
+        "list",
+        "used when it is unknown which host a machine had",
+    ),
+    (
+        CAPM3_ACCOUNT,
+        AUTHORIZATION_GROUP,
+        "hosts",
+        "provision",
+        "used when a claim came without its image",
+    ),
+    (
+        CAPM3_ACCOUNT,
+        AUTHORIZATION_GROUP,
+        "hosts",
+        "release",
+        "used when a machine is deleted",
+    ),
+    (
+        CAPM3_ACCOUNT,
+        "",
+        "secrets",
+        "update",
+        "used when a self-signed certificate is renewed",
+    ),
 ];
 
 /// A right of a role that is bound.
@@ -46,8 +87,16 @@ struct Right {
 
 impl Right {
     fn title(&self) -> String {
-        let Self { group, resource, verb, .. } = self;
-        let place = self.namespace.as_deref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+        let Self {
+            group,
+            resource,
+            verb,
+            ..
+        } = self;
+        let place = self
+            .namespace
+            .as_deref()
+            .map_or_else(String::new, |namespace| format!(" in {namespace}"));
         format!("{verb} {resource}.{group}{place}")
     }
 
@@ -79,24 +128,37 @@ pub(super) async fn check(context: &Context) -> Result<()> {
         let mut deeds: Vec<Deed> = requests.iter().flat_map(deeds).collect();
         if account == CAPM3_ACCOUNT {
             if let Some(deed) = deeds.iter().find(|deed| deed.group == "metal3.io") {
-                bail!("{user} asked the API server to {} {} of metal3.io, which is bmo's alone", deed.verb, deed.resource);
+                bail!(
+                    "{user} asked the API server to {} {} of metal3.io, which is bmo's alone",
+                    deed.verb,
+                    deed.resource
+                );
             }
             deeds.extend(calls(context).await?);
         }
         let granted = granted(context, account).await?;
-        let idle: Vec<&Right> = granted.iter().filter(|right| !deeds.iter().any(|deed| right.used_by(deed))).collect();
+        let idle: Vec<&Right> = granted
+            .iter()
+            .filter(|right| !deeds.iter().any(|deed| right.used_by(deed)))
+            .collect();
         for right in &idle {
             let excused = IDLE.iter().any(|(who, group, resource, verb, _)| {
                 *who == account && (*group, *resource, *verb) == (&right.group, &right.resource, &right.verb)
             });
-            ensure!(excused, "{user} may {} and never did: take it from its role, or say in e2e/src/checks/rights.rs what for", right.title());
+            ensure!(
+                excused,
+                "{user} may {} and never did: take it from its role, or say in e2e/src/checks/rights.rs what for",
+                right.title()
+            );
         }
         context.progress.line(&format!(
             "{account}: {} requests, none denied; {} rights, {} used{}",
             requests.len(),
             granted.len(),
             granted.len() - idle.len(),
-            idle.iter().map(|right| format!(", idle for a reason: {}", right.title())).collect::<String>()
+            idle.iter()
+                .map(|right| format!(", idle for a reason: {}", right.title()))
+                .collect::<String>()
         ));
     }
     Ok(())
@@ -108,7 +170,12 @@ fn nothing_was_denied(user: &str, requests: &[Request]) -> Result<()> {
         .filter(|request| request.code() == 403)
         .map(|request| format!("{} {}", request.verb, request.uri))
         .collect();
-    ensure!(denied.is_empty(), "{user} was denied {} requests, first {}", denied.len(), denied.first().map_or("", String::as_str));
+    ensure!(
+        denied.is_empty(),
+        "{user} was denied {} requests, first {}",
+        denied.len(),
+        denied.first().map_or("", String::as_str)
+    );
     Ok(())
 }
 
@@ -157,7 +224,10 @@ async fn calls(context: &Context) -> Result<Vec<Deed>> {
             }
         }
     }
-    for machine in context.objects("infrastructure.cluster.x-k8s.io", "v1beta2", "Metal3Machine").await? {
+    for machine in context
+        .objects("infrastructure.cluster.x-k8s.io", "v1beta2", "Metal3Machine")
+        .await?
+    {
         if machine.annotations().contains_key("metal3.io/BareMetalHost") {
             verbs.extend(["claim", "get"]);
         }
@@ -195,7 +265,12 @@ async fn granted(context: &Context, account: &str) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for binding in cluster.list(&all).await? {
         if concerns(binding.subjects.as_deref(), account)? {
-            add(&mut rights, None, &binding.name_any(), rules(context, &binding.role_ref, "").await?)?;
+            add(
+                &mut rights,
+                None,
+                &binding.name_any(),
+                rules(context, &binding.role_ref, "").await?,
+            )?;
         }
     }
     for binding in namespaced.list(&all).await? {
@@ -205,7 +280,10 @@ async fn granted(context: &Context, account: &str) -> Result<BTreeSet<Right>> {
             add(&mut rights, Some(&namespace), &binding.name_any(), rules)?;
         }
     }
-    ensure!(!rights.is_empty(), "no role is bound to ServiceAccount {NAMESPACE}/{account}");
+    ensure!(
+        !rights.is_empty(),
+        "no role is bound to ServiceAccount {NAMESPACE}/{account}"
+    );
     Ok(rights)
 }
 
@@ -216,7 +294,10 @@ fn concerns(subjects: Option<&[Subject]>, account: &str) -> Result<bool> {
             subject.kind != "Group" || subject.name != own,
             "a role is bound to all ServiceAccounts of {NAMESPACE}"
         );
-        if subject.kind == "ServiceAccount" && subject.name == account && subject.namespace.as_deref() == Some(NAMESPACE) {
+        if subject.kind == "ServiceAccount"
+            && subject.name == account
+            && subject.namespace.as_deref() == Some(NAMESPACE)
+        {
             return Ok(true);
         }
     }
@@ -228,14 +309,26 @@ async fn rules(context: &Context, role: &RoleRef, namespace: &str) -> Result<Vec
     let rules = if role.kind == "ClusterRole" {
         Api::<ClusterRole>::all(client).get(&role.name).await?.rules
     } else {
-        Api::<Role>::namespaced(client, namespace).get(&role.name).await?.rules
+        Api::<Role>::namespaced(client, namespace)
+            .get(&role.name)
+            .await?
+            .rules
     };
     Ok(rules.unwrap_or_default())
 }
 
-fn add(rights: &mut BTreeSet<Right>, namespace: Option<&str>, binding: &str, rules: Vec<PolicyRule>) -> Result<()> {
+fn add(
+    rights: &mut BTreeSet<Right>,
+    namespace: Option<&str>,
+    binding: &str,
+    rules: Vec<PolicyRule>,
+) -> Result<()> {
     for rule in rules {
-        ensure!(rule.non_resource_urls.is_none(), "{binding} grants paths: {:?}", rule.non_resource_urls);
+        ensure!(
+            rule.non_resource_urls.is_none(),
+            "{binding} grants paths: {:?}",
+            rule.non_resource_urls
+        );
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
                 for verb in &rule.verbs {
@@ -298,7 +391,9 @@ mod tests {
     #[test]
     fn a_denial_is_told() {
         assert!(nothing_was_denied("u", &[request("get", 404)]).is_ok());
-        let told = nothing_was_denied("u", &[request("get", 403)]).unwrap_err().to_string();
+        let told = nothing_was_denied("u", &[request("get", 403)])
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("get /x"), "{told}");
     }
 

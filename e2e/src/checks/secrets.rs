@@ -1,2 +1,4 @@
 use super::Context;
-pub(super) async fn check(_context: &Context) -> anyhow::Result<()> { Ok(()) }
+pub(super) async fn check(_context: &Context) -> anyhow::Result<()> {
+    Ok(())
+}

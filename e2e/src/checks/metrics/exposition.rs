@@ -61,7 +61,12 @@ impl Exposition {
     fn series_are_unique(&self) -> Result<()> {
         let mut seen = BTreeSet::new();
         for sample in self.samples() {
-            ensure!(seen.insert((&sample.name, &sample.labels)), "series {} {:?} is there twice", sample.name, sample.labels);
+            ensure!(
+                seen.insert((&sample.name, &sample.labels)),
+                "series {} {:?} is there twice",
+                sample.name,
+                sample.labels
+            );
         }
         Ok(())
     }
@@ -93,22 +98,35 @@ fn one(families: &mut Vec<Family>, line: &str, openmetrics: bool) -> Result<()> 
             return Ok(());
         }
         if families.last().is_none_or(|family| family.name != name) {
-            ensure!(families.iter().all(|family| family.name != name), "the samples of {name} are not together");
-            families.push(Family { name: name.to_owned(), ..Family::default() });
+            ensure!(
+                families.iter().all(|family| family.name != name),
+                "the samples of {name} are not together"
+            );
+            families.push(Family {
+                name: name.to_owned(),
+                ..Family::default()
+            });
         }
-        let Some(family) = families.last_mut() else { return Ok(()) };
+        let Some(family) = families.last_mut() else {
+            return Ok(());
+        };
         ensure!(family.samples.is_empty(), "{word} comes after samples");
         match word {
             "HELP" if family.help.is_empty() => text.clone_into(&mut family.help),
             "TYPE" if family.kind.is_empty() => text.clone_into(&mut family.kind),
-            "UNIT" => ensure!(name.ends_with(&format!("_{text}")), "the name does not end with its unit {text}"),
+            "UNIT" => ensure!(
+                name.ends_with(&format!("_{text}")),
+                "the name does not end with its unit {text}"
+            ),
             _ => bail!("{word} is there twice"),
         }
         return Ok(());
     }
     ensure!(!line.starts_with('#'), "neither a comment nor a sample");
     let sample = sample(line)?;
-    let family = families.last_mut().filter(|family| belongs(family, &sample.name, openmetrics));
+    let family = families
+        .last_mut()
+        .filter(|family| belongs(family, &sample.name, openmetrics));
     let family = family.with_context(|| format!("no HELP and TYPE announce {}", sample.name))?;
     family.samples.push(sample);
     Ok(())
@@ -116,7 +134,9 @@ fn one(families: &mut Vec<Family>, line: &str, openmetrics: bool) -> Result<()> 
 
 /// Whether a sample of this name may be in the family.
 fn belongs(family: &Family, sample: &str, openmetrics: bool) -> bool {
-    let Some(suffix) = sample.strip_prefix(&family.name) else { return false };
+    let Some(suffix) = sample.strip_prefix(&family.name) else {
+        return false;
+    };
     match family.kind.as_str() {
         "counter" if openmetrics => matches!(suffix, "_total" | "_created"),
         "histogram" => matches!(suffix, "_bucket" | "_sum" | "_count" | "_created"),
@@ -141,13 +161,20 @@ fn sample(line: &str) -> Result<Sample> {
         "+Inf" => f64::INFINITY,
         "-Inf" => f64::NEG_INFINITY,
         "NaN" => f64::NAN,
-        number => number.parse().with_context(|| format!("{number:?} is no number"))?,
+        number => number
+            .parse()
+            .with_context(|| format!("{number:?} is no number"))?,
     };
     if let Some(time) = words.next() {
-        time.parse::<f64>().with_context(|| format!("{time:?} is no time"))?;
+        time.parse::<f64>()
+            .with_context(|| format!("{time:?} is no time"))?;
     }
     ensure!(words.next().is_none(), "more than a value and a time");
-    Ok(Sample { name: name.to_owned(), labels, value })
+    Ok(Sample {
+        name: name.to_owned(),
+        labels,
+        value,
+    })
 }
 
 /// Labels up to the closing brace, and what follows it.
@@ -161,7 +188,10 @@ fn labels(text: &str) -> Result<(BTreeMap<String, String>, &str)> {
         let (name, after) = rest.split_once("=\"").context("a label without a value")?;
         ensure!(legal(name, false), "{name:?} is no name of a label");
         let (value, after) = quoted(after)?;
-        ensure!(labels.insert(name.to_owned(), value).is_none(), "label {name} is there twice");
+        ensure!(
+            labels.insert(name.to_owned(), value).is_none(),
+            "label {name} is there twice"
+        );
         rest = match after.strip_prefix(',') {
             Some(more) => more,
             None => {

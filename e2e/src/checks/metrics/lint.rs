@@ -6,13 +6,37 @@ use super::exposition::{Exposition, Family, Sample};
 
 /// Words for units that are no base units.
 const DERIVED: [&str; 26] = [
-    "milliseconds", "microseconds", "nanoseconds", "minutes", "hours", "days", "weeks", "kilobytes", "kibibytes", "megabytes",
-    "mebibytes", "gigabytes", "gibibytes", "bits", "kilobits", "percent", "percents", "milliamperes", "fahrenheit", "kelvins",
-    "millimeters", "kilometers", "kilograms", "milligrams", "milliwatts", "kilowatts",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "days",
+    "weeks",
+    "kilobytes",
+    "kibibytes",
+    "megabytes",
+    "mebibytes",
+    "gigabytes",
+    "gibibytes",
+    "bits",
+    "kilobits",
+    "percent",
+    "percents",
+    "milliamperes",
+    "fahrenheit",
+    "kelvins",
+    "millimeters",
+    "kilometers",
+    "kilograms",
+    "milligrams",
+    "milliwatts",
+    "kilowatts",
 ];
 /// Abbreviated units.
 const SHORT: [&str; 22] = [
-    "s", "sec", "secs", "ms", "us", "ns", "m", "min", "mins", "h", "hr", "b", "kb", "kib", "mb", "mib", "gb", "gib", "tb", "pct", "mem", "msec",
+    "s", "sec", "secs", "ms", "us", "ns", "m", "min", "mins", "h", "hr", "b", "kb", "kib", "mb", "mib", "gb",
+    "gib", "tb", "pct", "mem", "msec",
 ];
 const KINDS: [&str; 5] = ["counter", "gauge", "histogram", "summary", "info"];
 /// Endings that mean something; the encoder writes them.
@@ -39,7 +63,12 @@ fn family(family: &Family) -> Vec<String> {
     if family.kind != "counter" && family.name.ends_with("_total") {
         wrong("ends in _total and is no counter".into());
     }
-    if family.kind == "counter" && family.samples.iter().any(|sample| !sample.name.ends_with("_total") && !sample.name.ends_with("_created")) {
+    if family.kind == "counter"
+        && family
+            .samples
+            .iter()
+            .any(|sample| !sample.name.ends_with("_total") && !sample.name.ends_with("_created"))
+    {
         wrong("is a counter and does not end in _total".into());
     }
     for ending in RESERVED.iter().filter(|ending| name.ends_with(**ending)) {
@@ -95,7 +124,9 @@ fn histogram(family: &Family, wrong: &mut impl FnMut(String)) {
     let mut all: BTreeMap<BTreeMap<String, String>, Series> = BTreeMap::new();
     for sample in &family.samples {
         let mut labels = sample.labels.clone();
-        let bound = labels.remove("le").map(|bound| bound.replace("+Inf", "inf").parse().unwrap_or(f64::NAN));
+        let bound = labels
+            .remove("le")
+            .map(|bound| bound.replace("+Inf", "inf").parse().unwrap_or(f64::NAN));
         let series = all.entry(labels).or_default();
         match (sample.name.strip_prefix(&family.name), bound) {
             (Some("_bucket"), Some(bound)) => series.buckets.push((bound, sample.value)),
@@ -107,13 +138,19 @@ fn histogram(family: &Family, wrong: &mut impl FnMut(String)) {
     }
     for (labels, series) in all {
         // Fails for what is no number, too.
-        let rising = series.buckets.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0 && a.1 <= b.1));
+        let rising = series
+            .buckets
+            .windows(2)
+            .all(|pair| matches!(pair, [a, b] if a.0 < b.0 && a.1 <= b.1));
         if !rising {
             wrong(format!("{labels:?}: buckets are not cumulative"));
         }
         let last = series.buckets.last().filter(|(bound, _)| *bound == f64::INFINITY);
         if last.map(|(_, count)| *count) != series.count || series.count.is_none() {
-            wrong(format!("{labels:?}: bucket +Inf is {last:?}, _count is {:?}", series.count));
+            wrong(format!(
+                "{labels:?}: bucket +Inf is {last:?}, _count is {:?}",
+                series.count
+            ));
         }
         if series.sum.is_none() {
             wrong(format!("{labels:?}: no _sum"));

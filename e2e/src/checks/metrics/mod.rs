@@ -46,7 +46,9 @@ const CAPM3_NAMES: [&str; 8] = [
 
 pub(super) async fn check(context: &Context) -> Result<()> {
     if context.plan.mode == Mode::Processes {
-        context.progress.line("not looked at: without a node the services have no pods to scrape");
+        context
+            .progress
+            .line("not looked at: without a node the services have no pods to scrape");
         return Ok(());
     }
     let services = [
@@ -75,7 +77,10 @@ fn judge(context: &Context, pod: &str, scraped: &Exposition) -> Result<()> {
     ensure!(problems.is_empty(), "metrics of {pod}: {}", problems.join("; "));
     let (values, widest) = scraped.widest();
     let bound = context.plan.hosts + SLACK;
-    ensure!(values <= bound, "metrics of {pod}: {widest} has {values} values, more than {bound}: it will grow without end");
+    ensure!(
+        values <= bound,
+        "metrics of {pod}: {widest} has {values} values, more than {bound}: it will grow without end"
+    );
     context.progress.line(&format!(
         "{pod}: {} families, {} series, at most {values} values of one label ({widest})",
         scraped.families.len(),
@@ -91,9 +96,14 @@ async fn by_service(context: &Context, name: &str) -> Result<()> {
         context.progress.line(&format!("Service {name} is not installed"));
         return Ok(());
     };
-    let port = service.spec.and_then(|spec| Some(spec.ports?.first()?.port)).context("a Service without ports")?;
+    let port = service
+        .spec
+        .and_then(|spec| Some(spec.ports?.first()?.port))
+        .context("a Service without ports")?;
     let scraped = get(&format!("http://{name}.{NAMESPACE}.svc:{port}/metrics")).await?;
-    context.progress.line(&format!("Service {name}: {} families", scraped.families.len()));
+    context
+        .progress
+        .line(&format!("Service {name}: {} families", scraped.families.len()));
     Ok(())
 }
 
@@ -103,18 +113,38 @@ async fn by_service(context: &Context, name: &str) -> Result<()> {
 /// When they cannot be had, or read.
 pub(super) async fn scrape(pod: &Pod) -> Result<Exposition> {
     let name = pod.name_any();
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).with_context(|| format!("pod {name} has no address"))?;
+    let address = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.clone())
+        .with_context(|| format!("pod {name} has no address"))?;
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let port = containers.flat_map(|container| container.ports.iter().flatten()).find(|port| port.name.as_deref() == Some("metrics"));
-    let port = port.with_context(|| format!("pod {name} has no port named metrics"))?.container_port;
-    get(&format!("http://{address}:{port}/metrics")).await.with_context(|| format!("metrics of pod {name}"))
+    let port = containers
+        .flat_map(|container| container.ports.iter().flatten())
+        .find(|port| port.name.as_deref() == Some("metrics"));
+    let port = port
+        .with_context(|| format!("pod {name} has no port named metrics"))?
+        .container_port;
+    get(&format!("http://{address}:{port}/metrics"))
+        .await
+        .with_context(|| format!("metrics of pod {name}"))
 }
 
 async fn get(url: &str) -> Result<Exposition> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()?;
     let answer = client.get(url).send().await?.error_for_status()?;
-    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = answer
+        .headers()
+        .get("content-type")
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let openmetrics = kind.starts_with("application/openmetrics-text");
-    ensure!(openmetrics || kind.starts_with("text/plain"), "{url} answers {kind:?}, which Prometheus does not read");
+    ensure!(
+        openmetrics || kind.starts_with("text/plain"),
+        "{url} answers {kind:?}, which Prometheus does not read"
+    );
     Exposition::parse(&answer.text().await?, openmetrics).with_context(|| url.to_owned())
 }

@@ -45,7 +45,11 @@ fn what_is_right_passes() {
 fn what_cannot_be_read_is_refused() {
     for (from, to, told) in [
         ("# EOF\n", "", "EOF"),
-        ("# HELP open Things open.\n# TYPE open gauge\n", "", "announce open"),
+        (
+            "# HELP open Things open.\n# TYPE open gauge\n",
+            "",
+            "announce open",
+        ),
         ("open 1.5", "open one", "no number"),
         ("open 1.5", "open", "without a value"),
         ("open 1.5", "open 1 2 3", "more than"),
@@ -57,7 +61,11 @@ fn what_cannot_be_read_is_refused() {
         ("{kind=\"b\"}", "{kind=\"b\",kind=\"c\"}", "twice"),
         ("{kind=\"b\"}", "{kind=\"b\" x=\"c\"}", "comma"),
         ("open 1.5", "open 1.5\nopen 1.5", "twice"),
-        ("# TYPE open gauge", "# TYPE open gauge\n# TYPE open gauge", "twice"),
+        (
+            "# TYPE open gauge",
+            "# TYPE open gauge\n# TYPE open gauge",
+            "twice",
+        ),
         ("open 1.5", "open 1.5\n# HELP open Again.", "after samples"),
         ("# EOF\n", "# HELP jobs Again.\n# EOF\n", "not together"),
         ("jobs_total{kind=\"b\"} 0", "jobs 0", "announce jobs"),
