@@ -8,7 +8,7 @@ Cluster API provider (capm3) {{ .Chart.AppVersion }}
   certificate  {{ include "metal3-capm3.tlsSource" . }}
 {{- if and (.Capabilities.APIVersions.Has "apiregistration.k8s.io/v1") (not (.Capabilities.APIVersions.Has "cluster.x-k8s.io/v1beta2")) }}
 
-  MISSING: Cluster API (cluster.x-k8s.io/v1beta2). capm3 has nothing to do until it is there:
+  MISSING: Cluster API (cluster.x-k8s.io/v1beta2). capm3 does not become ready before it is there:
     clusterctl init --core cluster-api --bootstrap kubeadm --control-plane kubeadm
 {{- end }}
 {{- end }}

@@ -155,21 +155,58 @@ fn every_object_has_the_standard_labels() {
 
 #[test]
 fn secure_metrics_ask_for_a_token() {
-    let values = "metrics: {secure: true, serviceMonitor: {enabled: true}}";
-    let objects = helm::render("metal3-capm3", values);
-    let manager =
-        &helm::find(&objects, "Deployment capm3-system/capm3-controller-manager")["spec"]["template"];
-    assert!(!manager.to_string().contains("insecure-diagnostics"));
-    assert!(manager["metadata"]["annotations"]["prometheus.io/scrape"].is_null());
-    assert_eq!(
-        helm::find(&objects, "ServiceMonitor capm3-system/capm3")["spec"]["endpoints"][0]["scheme"],
-        "https"
-    );
-    let reader = &helm::find(&objects, "ClusterRole metal3-metrics-reader")["rules"];
-    assert_eq!(
-        *reader,
-        json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
-    );
+    let secure = "metrics: {secure: true, serviceMonitor: {enabled: true}}";
+    for (chart, values, name, server, reader) in [
+        (
+            "metal3-bmo",
+            format!("{{ironicSim: {{enabled: true}}, {secure}}}"),
+            "baremetal-operator",
+            "baremetal-operator-host-service",
+            "metal3-bmo-metrics-reader",
+        ),
+        (
+            "metal3-capm3",
+            secure.to_owned(),
+            "capm3",
+            "capm3-webhook-service",
+            "metal3-metrics-reader",
+        ),
+    ] {
+        let objects = helm::render(chart, &values);
+        let deployment = helm::find(
+            &objects,
+            &format!("Deployment capm3-system/{name}-controller-manager"),
+        );
+        let template = &deployment["spec"]["template"];
+        assert!(
+            template["metadata"]["annotations"]["prometheus.io/scrape"].is_null(),
+            "{chart}"
+        );
+        let arguments = template["spec"]["containers"][0]["args"].to_string();
+        // One of them is open unless told otherwise, as upstream's.
+        let (has, lacks) = match chart {
+            "metal3-bmo" => ("--metrics-secure=true", "insecure"),
+            _ => ("--diagnostics-address=:8080", "--insecure-diagnostics"),
+        };
+        assert!(
+            arguments.contains(has) && !arguments.contains(lacks),
+            "{chart}: {arguments}"
+        );
+        let monitor = helm::find(&objects, &format!("ServiceMonitor capm3-system/{name}"));
+        let endpoint = &monitor["spec"]["endpoints"][0];
+        assert_eq!(endpoint["scheme"], "https", "{chart}");
+        assert_eq!(
+            endpoint["tlsConfig"]["serverName"],
+            format!("{server}.capm3-system.svc"),
+            "{chart}"
+        );
+        let rules = &helm::find(&objects, &format!("ClusterRole {reader}"))["rules"];
+        assert_eq!(
+            *rules,
+            json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
+        );
+    }
+    let objects = helm::render("metal3-capm3", secure);
     let binding = helm::find(&objects, "ClusterRoleBinding capm3-metrics-auth-rolebinding");
     assert_eq!(binding["roleRef"]["name"], "system:auth-delegator");
 }
