@@ -195,3 +195,39 @@ fn a_cluster_without_cert_manager_is_told_at_once() {
         }
     }
 }
+
+/// The commands of the manual, with the values that they need and the reader has.
+#[test]
+fn the_commands_of_the_manual_are_accepted() {
+    let manual = std::fs::read_to_string(helm::root().join("docs/install.md")).unwrap();
+    let (_, own) = manual.split_once("cat >values.yaml <<E\n").unwrap();
+    let (own, _) = own.split_once("\nE\n").unwrap();
+    helm::text("metal3", own, &[]).unwrap();
+    let ca = helm::scratch("manual").join("webhooks-ca.crt");
+    std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let commands = manual.replace("\\\n", " ");
+    let commands = commands.lines().filter(|line| line.starts_with("helm install "));
+    let mut seen = 0;
+    for command in commands {
+        let words: Vec<String> = command
+            .split_whitespace()
+            .map(|word| {
+                word.replace('\'', "")
+                    .replace("webhooks-ca.crt", &ca.to_string_lossy())
+            })
+            .collect();
+        let sets: Vec<&str> = words
+            .windows(2)
+            .filter(|pair| pair[0].starts_with("--set"))
+            .flat_map(|pair| [pair[0].as_str(), pair[1].as_str()])
+            .collect();
+        let values = if words.iter().any(|word| word == "values.yaml") {
+            own
+        } else {
+            ""
+        };
+        helm::text("metal3", values, &sets).unwrap_or_else(|error| panic!("{command}: {error}"));
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
