@@ -1,5 +1,7 @@
 //! What ServiceAccounts asked of the API server.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
@@ -65,25 +67,32 @@ impl Request {
     }
 }
 
+/// The requests of a user in an audit log.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn requests(log: &Path, user: &str) -> Result<Vec<Request>> {
+    let text = std::fs::read_to_string(log)
+        .with_context(|| format!("cannot read the audit log {}", log.display()))?;
+    text.lines()
+        // The last line may be half written.
+        .filter(|line| line.ends_with('}') && line.contains(user))
+        .map(|line| serde_json::from_str::<Request>(line).with_context(|| format!("odd audit line {line}")))
+        .filter(|request| {
+            request
+                .as_ref()
+                .map_or(true, |request| request.user.username == user)
+        })
+        .collect()
+}
+
 impl ControlPlane {
     /// The requests of a user so far, see [`crate::Account::user`].
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn requests_of(&self, user: &str) -> Result<Vec<Request>> {
-        let log = std::fs::read_to_string(self.dir.join("audit.log")).context("cannot read the audit log")?;
-        log.lines()
-            // The last line may be half written.
-            .filter(|line| line.ends_with('}') && line.contains(user))
-            .map(|line| {
-                serde_json::from_str::<Request>(line).with_context(|| format!("odd audit line {line}"))
-            })
-            .filter(|request| {
-                request
-                    .as_ref()
-                    .map_or(true, |request| request.user.username == user)
-            })
-            .collect()
+        requests(&self.dir.join("audit.log"), user)
     }
 
     /// What RBAC refused to a user; a service that runs under its role is refused nothing.
