@@ -72,7 +72,10 @@ async fn recipes(context: &Context, all: &[Block], spare: bool) -> Result<(usize
         make_spare(context).await?;
     }
     let free = free(context).await? > 0;
-    let blocks: Vec<&Block> = all.iter().filter(|block| free || !block.needs_free_host).collect();
+    let blocks: Vec<&Block> = all
+        .iter()
+        .filter(|block| free || !block.needs_free_host)
+        .collect();
     let folder = context.bed.dir.join("grpc");
     fs::create_dir_all(&folder)?;
     let mut script = String::from("set -euo pipefail\n");
@@ -107,7 +110,10 @@ fn judge(blocks: &[&Block], status: ExitStatus, log: &str) -> Result<usize> {
             end(answer)
         );
         if let Some(fragment) = page::lacks(block, answer) {
-            bail!("{PAGE}:{line}: the answer lacks {fragment:?}; it is:\n{}", end(answer));
+            bail!(
+                "{PAGE}:{line}: the answer lacks {fragment:?}; it is:\n{}",
+                end(answer)
+            );
         }
         kept += block.expected.len();
     }
@@ -138,7 +144,12 @@ async fn bash(context: &Context, folder: PathBuf) -> Result<(ExitStatus, String)
         kill.status().await?;
     }
     let text = fs::read_to_string(&log)?;
-    let late = || format!("{PAGE}: the commands did not end within {BOUND:?}:\n{}", end(&text));
+    let late = || {
+        format!(
+            "{PAGE}: the commands did not end within {BOUND:?}:\n{}",
+            end(&text)
+        )
+    };
     let status = ended.with_context(late)??;
     Ok((status, text))
 }
@@ -191,10 +202,7 @@ async fn snapshot(context: &Context) -> Result<BTreeSet<String>> {
         .kubectl(&["get", kinds, "-A", "-o", format], None)
         .await?;
     let mut all: BTreeSet<String> = names.lines().map(str::to_owned).collect();
-    for host in context
-        .objects("metal3.io", "v1alpha1", "BareMetalHost")
-        .await?
-    {
+    for host in context.objects("metal3.io", "v1alpha1", "BareMetalHost").await? {
         all.insert(wanted(&host));
     }
     Ok(all)

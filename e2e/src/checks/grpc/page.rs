@@ -41,13 +41,18 @@ pub(super) fn blocks(page: &str) -> Result<Vec<Block>> {
             "```text" => {
                 let expected = fenced(&mut lines, number)?;
                 match blocks.last_mut().filter(|_| below) {
-                    Some(block) => block.expected = expected.iter().map(|line| line.trim().to_owned()).collect(),
+                    Some(block) => {
+                        block.expected = expected.iter().map(|line| line.trim().to_owned()).collect()
+                    }
                     None => bail!("line {number}: an answer without commands above it"),
                 }
                 below = false;
             }
             other => {
-                ensure!(!other.starts_with("```"), "line {number}: {other} is neither sh nor text");
+                ensure!(
+                    !other.starts_with("```"),
+                    "line {number}: {other} is neither sh nor text"
+                );
                 below = below && other.is_empty();
             }
         }

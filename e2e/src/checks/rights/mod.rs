@@ -3,17 +3,16 @@
 //! Granted is what the cluster's own roles say; done is what the audit log of its API server says. Verbs on
 //! `hosts.host.metal3.io` are no requests to the API server: bmo asks about them when capm3 calls, so capm3's calls count.
 
+mod granted;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail, ensure};
-use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
-};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 use metal3_rpc::AUTHORIZATION_GROUP;
 use metal3_testkit::audit::{self, Request};
 
+use self::granted::{Right, granted};
 use super::{CAPM3_PODS, Context, metrics};
 use crate::stack::{BMO, NAMESPACE};
 
@@ -73,42 +72,6 @@ const IDLE: [(&str, &str, &str, &str, &str); 7] = [
     ),
 ];
 
-/// A right of a role that is bound.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
-    /// Where; everywhere when there is none.
-    namespace: Option<String>,
-    group: String,
-    resource: String,
-    verb: String,
-    /// All objects when empty.
-    names: Vec<String>,
-}
-
-impl Right {
-    fn title(&self) -> String {
-        let Self {
-            group,
-            resource,
-            verb,
-            ..
-        } = self;
-        let place = self
-            .namespace
-            .as_deref()
-            .map_or_else(String::new, |namespace| format!(" in {namespace}"));
-        format!("{verb} {resource}.{group}{place}")
-    }
-
-    fn used_by(&self, deed: &Deed) -> bool {
-        (self.group.as_str(), self.resource.as_str(), self.verb.as_str())
-            == (deed.group.as_str(), deed.resource.as_str(), deed.verb)
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == deed.namespace)
-            // The API server does not tell the name of what is created.
-            && (self.names.is_empty() || self.names.contains(&deed.name))
-    }
-}
-
 /// What a request needed a right for.
 #[derive(Clone, Debug)]
 struct Deed {
@@ -147,7 +110,7 @@ pub(super) async fn check(context: &Context) -> Result<()> {
             });
             ensure!(
                 excused,
-                "{user} may {} and never did: take it from its role, or say in e2e/src/checks/rights.rs what for",
+                "{user} may {} and never did: take it from its role, or say in e2e/src/checks/rights/mod.rs what for",
                 right.title()
             );
         }
@@ -256,100 +219,6 @@ fn verb(method: &str) -> Option<&'static str> {
     })
 }
 
-/// The rights of a ServiceAccount: of all roles that it is bound to by name or by its groups. What every ServiceAccount of
-/// every cluster has is not counted.
-async fn granted(context: &Context, account: &str) -> Result<BTreeSet<Right>> {
-    let (client, all) = (context.client.clone(), ListParams::default());
-    let cluster: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let namespaced: Api<RoleBinding> = Api::all(client);
-    let mut rights = BTreeSet::new();
-    for binding in cluster.list(&all).await? {
-        if concerns(binding.subjects.as_deref(), account)? {
-            add(
-                &mut rights,
-                None,
-                &binding.name_any(),
-                rules(context, &binding.role_ref, "").await?,
-            )?;
-        }
-    }
-    for binding in namespaced.list(&all).await? {
-        if concerns(binding.subjects.as_deref(), account)? {
-            let namespace = binding.namespace().unwrap_or_default();
-            let rules = rules(context, &binding.role_ref, &namespace).await?;
-            add(&mut rights, Some(&namespace), &binding.name_any(), rules)?;
-        }
-    }
-    ensure!(
-        !rights.is_empty(),
-        "no role is bound to ServiceAccount {NAMESPACE}/{account}"
-    );
-    Ok(rights)
-}
-
-fn concerns(subjects: Option<&[Subject]>, account: &str) -> Result<bool> {
-    let own = format!("system:serviceaccounts:{NAMESPACE}");
-    for subject in subjects.unwrap_or_default() {
-        ensure!(
-            subject.kind != "Group" || subject.name != own,
-            "a role is bound to all ServiceAccounts of {NAMESPACE}"
-        );
-        if subject.kind == "ServiceAccount"
-            && subject.name == account
-            && subject.namespace.as_deref() == Some(NAMESPACE)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-async fn rules(context: &Context, role: &RoleRef, namespace: &str) -> Result<Vec<PolicyRule>> {
-    let client = context.client.clone();
-    let rules = if role.kind == "ClusterRole" {
-        Api::<ClusterRole>::all(client).get(&role.name).await?.rules
-    } else {
-        Api::<Role>::namespaced(client, namespace)
-            .get(&role.name)
-            .await?
-            .rules
-    };
-    Ok(rules.unwrap_or_default())
-}
-
-fn add(
-    rights: &mut BTreeSet<Right>,
-    namespace: Option<&str>,
-    binding: &str,
-    rules: Vec<PolicyRule>,
-) -> Result<()> {
-    for rule in rules {
-        ensure!(
-            rule.non_resource_urls.is_none(),
-            "{binding} grants paths: {:?}",
-            rule.non_resource_urls
-        );
-        for group in rule.api_groups.iter().flatten() {
-            for resource in rule.resources.iter().flatten() {
-                for verb in &rule.verbs {
-                    ensure!(
-                        ![group, resource, verb].iter().any(|word| word.contains('*')),
-                        "{binding} grants {verb} {resource}.{group}: an asterisk is more than anybody needs"
-                    );
-                    rights.insert(Right {
-                        namespace: namespace.map(str::to_owned),
-                        group: group.clone(),
-                        resource: resource.clone(),
-                        verb: verb.clone(),
-                        names: rule.resource_names.clone().unwrap_or_default(),
-                    });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,16 +264,5 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(told.contains("get /x"), "{told}");
-    }
-
-    #[test]
-    fn an_asterisk_is_refused() {
-        let rule = PolicyRule {
-            api_groups: Some(vec![String::new()]),
-            resources: Some(vec!["secrets".into()]),
-            verbs: vec!["*".into()],
-            ..PolicyRule::default()
-        };
-        assert!(add(&mut BTreeSet::new(), None, "b", vec![rule]).is_err());
     }
 }

@@ -1,0 +1,171 @@
+//! What must not be seen: the secret parts of Secrets, in plain and as base64.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+
+/// Keys whose values everybody may know.
+const PUBLIC: [&str; 6] = ["ca.crt", "tls.crt", "username", "format", "namespace", "release"];
+/// A word that is shorter than this is in every text.
+const SHORTEST: usize = 6;
+/// Lines of a private key that are shorter than this are its end only.
+const KEY_LINE: usize = 32;
+
+/// A value that must not be seen.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Needle {
+    /// Namespace and name of the Secret.
+    pub(super) secret: String,
+    pub(super) key: String,
+    value: String,
+    encoded: String,
+}
+
+impl Needle {
+    fn new(secret: &Secret, key: &str, value: &str) -> Self {
+        Self {
+            secret: format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any()),
+            key: key.to_owned(),
+            value: value.to_owned(),
+            encoded: base64(value.as_bytes()),
+        }
+    }
+
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        text.contains(&self.value) || text.contains(&self.encoded)
+    }
+
+    /// What stands before it, so that it is found without being shown.
+    pub(super) fn near(&self, text: &str) -> String {
+        let at = text.find(&self.value).or_else(|| text.find(&self.encoded));
+        let before: String = text.get(..at.unwrap_or_default()).unwrap_or_default().to_owned();
+        let tail: Vec<char> = before.chars().rev().take(60).collect();
+        tail.into_iter().rev().collect()
+    }
+}
+
+/// The secret values of a Secret.
+pub(super) fn of(secret: &Secret) -> Vec<Needle> {
+    let mut found = Vec::new();
+    for (key, ByteString(bytes)) in secret.data.iter().flatten() {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            continue;
+        };
+        if PUBLIC.contains(&key.as_str()) {
+            continue;
+        }
+        let mut values = if text.trim().contains('\n') {
+            parts(text)
+        } else {
+            vec![text.trim()]
+        };
+        values.retain(|value| value.len() >= SHORTEST);
+        found.extend(values.into_iter().map(|value| Needle::new(secret, key, value)));
+    }
+    found
+}
+
+/// The secret parts of a file: lines of private keys, keys and tokens of kubeconfigs, tokens to join a cluster.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut found, mut inside) = (Vec::new(), false);
+    for line in text.lines() {
+        let line = line.trim();
+        let mut words = line.split([' ', '"', '\'', '{', '}', ',']);
+        if line.contains("PRIVATE KEY-----") {
+            inside = line.contains("BEGIN");
+        } else if inside && line.len() >= KEY_LINE {
+            found.push(line);
+        } else if words.any(|word| matches!(word, "client-key-data:" | "token:" | "password:")) {
+            found.extend(words.filter(|word| !word.is_empty()));
+        }
+    }
+    found
+}
+
+/// The beginning of a ServiceAccount token, which is a JSON Web Token.
+pub(super) fn token_in(text: &str) -> Option<&str> {
+    text.match_indices("eyJhbGciOi").find_map(|(at, _)| {
+        let rest = text.get(at..)?;
+        let end = rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || "-_.".contains(letter)));
+        let word = rest.get(..end.unwrap_or(rest.len()))?;
+        (word.matches('.').count() == 2).then(|| word.get(..12)).flatten()
+    })
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let (a, b, c) = (chunk.first(), chunk.get(1), chunk.get(2));
+        let bits = [a, b, c].iter().fold(0_usize, |bits, byte| {
+            bits << 8 | usize::from(byte.copied().unwrap_or_default())
+        });
+        for place in 0..4 {
+            let letter = LETTERS
+                .get(bits >> (18 - 6 * place) & 63)
+                .copied()
+                .unwrap_or_default();
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(letter)
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(key: &str, text: &str) -> Secret {
+        let data = [(key.to_owned(), ByteString(text.as_bytes().to_vec()))];
+        Secret {
+            data: Some(data.into()),
+            ..Secret::default()
+        }
+    }
+
+    fn values(key: &str, text: &str) -> Vec<String> {
+        of(&secret(key, text))
+            .into_iter()
+            .map(|needle| needle.value)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_secret_is_looked_for_and_nothing_else() {
+        assert_eq!(values("password", "calvin\n"), ["calvin"]);
+        assert!(values("username", "operator").is_empty());
+        assert!(values("password", "root").is_empty());
+        let line = "A".repeat(40);
+        let file = format!(
+            "x: 1\n  -----BEGIN EC PRIVATE KEY-----\n  {line}\n  AA==\n  -----END EC PRIVATE KEY-----\n{line}B\n"
+        );
+        assert_eq!(values("value", &file), [line]);
+        let file = "kind: Config\n- user: {client-key-data: abcdefgh}\ntoken: \"abcdef.0123456789abcdef\"\n";
+        assert_eq!(values("value", file), ["abcdefgh", "abcdef.0123456789abcdef"]);
+    }
+
+    #[test]
+    fn it_is_found_in_plain_and_encoded_and_not_shown() {
+        let secret = secret("password", "calvin");
+        let needle = of(&secret).pop().unwrap();
+        assert!(needle.is_in("a calvin b") && needle.is_in("Y2Fsdmlu") && !needle.is_in("calvi n"));
+        assert_eq!(needle.near("user root, password calvin"), "user root, password ");
+        assert_eq!(
+            ["", "a", "ab", "abc"].map(|text| base64(text.as_bytes())),
+            ["", "YQ==", "YWI=", "YWJj"]
+        );
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_look() {
+        assert_eq!(
+            token_in("x eyJhbGciOiJSUzI1NiJ9.eyJhdWQi.c2ln, y"),
+            Some("eyJhbGciOiJS")
+        );
+        assert_eq!(token_in("x eyJhbGciOiJSUzI1NiJ9 y"), None);
+    }
+}
