@@ -209,7 +209,10 @@ impl Hardware {
     /// When Ironic does not answer.
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         let answer: Value = self
-            .get(&format!("{}/nodes?fields=uuid,name,provision_state,provision_updated_at,power_state&limit=1000", self.endpoint))
+            .get(&format!(
+                "{}/nodes?fields=uuid,name,provision_state,provision_updated_at,power_state&limit=1000",
+                self.endpoint
+            ))
             .await?;
         let nodes = answer["nodes"].clone();
         serde_json::from_value(nodes).context("Ironic's answer has no nodes")

@@ -122,9 +122,6 @@ fn values(plan: &Plan, hardware: &Hardware) -> Value {
     if hardware.kind != Kind::SimPod {
         set("endpoint", "IRONIC_ENDPOINT");
     }
-    if !hardware.fact("IRONIC_CACERT_FILE").is_empty() {
-        ironic["ca"] = json!({"secret": IRONIC_CA, "key": "tls.crt"});
-    }
     json!({
         "metal3-bmo": {
             "replicas": plan.bmo,
