@@ -49,10 +49,13 @@ impl World {
         }
     }
 
-    async fn start(&self, name: &str) -> (Bmo, Account) {
+    async fn account(&self, name: &str) -> Account {
         let mut rules = Rules::of_chart("metal3-bmo").unwrap();
         rules.namespace.extend(own_rules().namespace);
-        let account = self.plane.account(self.namespace, name, &rules).await.unwrap();
+        self.plane.account(self.namespace, name, &rules).await.unwrap()
+    }
+
+    fn start(&self, account: &Account) -> Bmo {
         let launch = Launch {
             kubeconfig: &account.kubeconfig,
             watch: self.namespace,
@@ -61,7 +64,7 @@ impl World {
             leader_election: true,
         };
         let flag = format!("--grpc-cert-secret={SECRET}");
-        (launch.start_with(&[&flag]), account)
+        launch.start_with(&[&flag])
     }
 
     fn secrets(&self) -> Api<Secret> {
@@ -111,7 +114,8 @@ fn content(secret: &Secret, key: &str) -> String {
 #[tokio::test]
 async fn bmo_makes_its_certificate_from_nothing_and_keeps_it_right() {
     let world = World::new("self-made").await;
-    let (bmo, account) = world.start("bmo").await;
+    let account = world.account("bmo").await;
+    let bmo = world.start(&account);
     bmo.ready().await;
     let bundle = world.bundle().await;
     let mut caller = world.caller(&bmo, &bundle).await;
@@ -185,21 +189,22 @@ async fn bmo_makes_its_certificate_from_nothing_and_keeps_it_right() {
 #[tokio::test]
 async fn replicas_that_start_at_once_share_one_certificate() {
     let world = World::new("self-shared").await;
-    let (one, other) = tokio::join!(world.start("one"), world.start("other"));
-    for (bmo, _) in [&one, &other] {
+    let accounts = [world.account("one").await, world.account("other").await];
+    let [one, other] = accounts.each_ref().map(|account| world.start(account));
+    for bmo in [&one, &other] {
         bmo.ready().await;
     }
     let bundle = world.bundle().await;
     let chain = content(&world.secrets().get(SECRET).await.unwrap(), "tls.crt");
-    let leaf = served(&one.0, &bundle, world.namespace).await;
-    assert_eq!(leaf, served(&other.0, &bundle, world.namespace).await);
+    let leaf = served(&one, &bundle, world.namespace).await;
+    assert_eq!(leaf, served(&other, &bundle, world.namespace).await);
     assert!(
         chain
             .lines()
             .nth(1)
             .is_some_and(|line| pem_body(&leaf).starts_with(line))
     );
-    for (bmo, account) in [&one, &other] {
+    for (bmo, account) in [&one, &other].into_iter().zip(&accounts) {
         world
             .caller(bmo, &bundle)
             .await
@@ -240,7 +245,7 @@ async fn a_secret_of_somebody_else_is_left_alone_and_named() {
         .create(&PostParams::default(), &foreign)
         .await
         .unwrap();
-    let (bmo, _) = world.start("bmo").await;
+    let bmo = world.start(&world.account("bmo").await);
     wait::until("bmo to give up", wait::LONG, async || bmo.process.ended()).await;
     let log = bmo.process.log();
     for part in [
