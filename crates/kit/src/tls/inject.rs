@@ -127,9 +127,9 @@ impl Publisher {
                 match &seen {
                     Seen::Right(_) => {}
                     Seen::Missing => {
-                        tracing::warn!(%target, "nothing to write the CA bundle to; it is not installed");
+                        tracing::warn!(object = %target, "nothing to write the CA bundle to; it is not installed");
                     }
-                    Seen::Failed(error) => tracing::warn!(%target, error, "CA bundle not written"),
+                    Seen::Failed(error) => tracing::warn!(object = %target, error, "CA bundle not written"),
                 }
             }
             self.seen.insert(target, seen);
@@ -182,7 +182,7 @@ async fn publish(
         let patch = Patch::Json::<()>(serde_json::from_value(Value::Array(patch))?);
         match api.patch(name, &PatchParams::default(), &patch).await {
             Ok(patched) => {
-                tracing::info!(%target, "CA bundle written");
+                tracing::info!(object = %target, "CA bundle written");
                 return Ok(patched.metadata.resource_version);
             }
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409 | 422) => {}
