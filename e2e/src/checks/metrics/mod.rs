@@ -101,10 +101,7 @@ async fn by_service(context: &Context, name: &str) -> Result<()> {
         .and_then(|spec| Some(spec.ports?.first()?.port))
         .context("a Service without ports")?;
     let scraped = get(&format!("http://{name}.{NAMESPACE}.svc:{port}/metrics")).await?;
-    context
-        .progress
-        .line(&format!("Service {name}: {} families", scraped.families.len()));
-    Ok(())
+    judge(context, &format!("Service {name}"), &scraped)
 }
 
 /// The metrics of a pod.

@@ -27,17 +27,14 @@ pub(super) struct Right {
 
 impl Right {
     pub(super) fn title(&self) -> String {
-        let Self {
-            group,
-            resource,
-            verb,
-            ..
-        } = self;
-        let place = self
-            .namespace
-            .as_deref()
-            .map_or_else(String::new, |namespace| format!(" in {namespace}"));
-        format!("{verb} {resource}.{group}{place}")
+        let mut title = format!("{} {}", self.verb, self.resource);
+        if !self.group.is_empty() {
+            title.push_str(&format!(".{}", self.group));
+        }
+        if let Some(namespace) = &self.namespace {
+            title.push_str(&format!(" in {namespace}"));
+        }
+        title
     }
 
     pub(super) fn used_by(&self, deed: &Deed) -> bool {

@@ -35,12 +35,12 @@ impl Needle {
         text.contains(&self.value) || text.contains(&self.encoded)
     }
 
-    /// What stands before it, so that it is found without being shown.
+    /// The words before it, so that it is found without being shown.
     pub(super) fn near(&self, text: &str) -> String {
         let at = text.find(&self.value).or_else(|| text.find(&self.encoded));
-        let before: String = text.get(..at.unwrap_or_default()).unwrap_or_default().to_owned();
-        let tail: Vec<char> = before.chars().rev().take(60).collect();
-        tail.into_iter().rev().collect()
+        let before = text.get(..at.unwrap_or_default()).unwrap_or_default();
+        let words: Vec<&str> = before.split_whitespace().rev().take(4).collect();
+        words.into_iter().rev().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         let secret = secret("password", "calvin");
         let needle = of(&secret).pop().unwrap();
         assert!(needle.is_in("a calvin b") && needle.is_in("Y2Fsdmlu") && !needle.is_in("calvi n"));
-        assert_eq!(needle.near("user root, password calvin"), "user root, password ");
+        assert_eq!(needle.near("user root, password calvin"), "user root, password");
         assert_eq!(
             ["", "a", "ab", "abc"].map(|text| base64(text.as_bytes())),
             ["", "YQ==", "YWI=", "YWJj"]
