@@ -105,9 +105,15 @@ packages() { apt-cache show --no-all-versions "${BASE_PACKAGES[@]}" 2>/dev/null 
 
 # The base is made of the machine's own Debian packages: the binaries that `fast` takes are linked to that very glibc.
 base_key() {
-	local list
-	list=$(packages) || { apt-get update -q >/dev/null && list=$(packages); } || die "apt-cache does not know all of ${BASE_PACKAGES[*]}: is this a Debian?"
-	sum <<<"$list $(declare -f base)"
+	local list memo
+	# apt-cache reads all that Debian has; its answer can only change with its lists.
+	memo=$STORE/base-key-$({ stat -c '%n %s %Y' /var/lib/apt/lists/* || true; declare -f base base_key; } 2>/dev/null | sum)
+	if [ ! -s "$memo" ]; then
+		list=$(packages) || { apt-get update -q >/dev/null && list=$(packages); } || die "apt-cache does not know all of ${BASE_PACKAGES[*]}: is this a Debian?"
+		rm -f "$STORE"/base-key-*
+		sum <<<"$list $(declare -f base)" >"$memo"
+	fi
+	cat "$memo"
 }
 
 base() {
