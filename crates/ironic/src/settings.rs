@@ -1,21 +1,23 @@
 //! Configuration by upstream's environment variables and files.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use thiserror::Error;
+
+use crate::access::{Access, Files};
 
 /// How to reach Ironic and what to tell it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Base URL, normally ending in `/v1`.
     pub endpoint: String,
-    /// User name and password for `http_basic`.
-    pub auth: Option<(String, SecretString)>,
-    /// PEM of the CAs to trust instead of the system's.
-    pub ca: Option<Vec<u8>>,
+    /// Login, certificates and key.
+    pub access: Access,
+    /// Where these come from, when they may be renewed.
+    pub files: Option<Files>,
+    /// The files are not read again sooner.
+    pub reread: Duration,
     /// Accept any certificate.
     pub insecure: bool,
     /// Bound of one request.
@@ -66,6 +68,26 @@ pub enum SettingsError {
         #[source]
         source: std::io::Error,
     },
+    /// A file without which another is of no use.
+    #[error("{} is {problem}: {remedy}", path.display())]
+    Lacking {
+        /// Which one.
+        path: PathBuf,
+        /// Missing or empty.
+        problem: &'static str,
+        /// What to do.
+        remedy: String,
+    },
+    /// Files that are not what they should be.
+    #[error("{files} cannot be used ({cause}): {remedy}")]
+    Unfit {
+        /// Which ones.
+        files: String,
+        /// Why; never their content.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
+    },
 }
 
 impl Settings {
@@ -73,8 +95,9 @@ impl Settings {
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
-            auth: None,
-            ca: None,
+            access: Access::default(),
+            files: None,
+            reread: Duration::from_secs(30),
             insecure: false,
             timeout: Duration::from_secs(30),
             deploy_kernel: None,
@@ -156,37 +179,16 @@ impl Settings {
                 }
             }
         }
-        let root = get("METAL3_AUTH_ROOT_DIR").unwrap_or_else(|| "/opt/metal3/auth".into());
-        settings.auth = auth(&Path::new(&root).join("ironic"))?;
-        let ca = get("IRONIC_CACERT_FILE").unwrap_or_else(|| "/opt/metal3/certs/ca/tls.crt".into());
-        if Path::new(&ca).exists() {
-            settings.ca = Some(read(Path::new(&ca))?);
-        }
+        // IRONIC_SKIP_CLIENT_SAN_VERIFY changes nothing, as upstream: only servers look at the names in our certificate.
+        let files = Files::from_env(get);
+        settings.access = files.read()?;
+        settings.files = Some(files);
         Ok(settings)
     }
 }
 
 fn truthy(value: Option<&str>) -> bool {
     value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
-fn auth(folder: &Path) -> Result<Option<(String, SecretString)>, SettingsError> {
-    if !folder.exists() {
-        return Ok(None);
-    }
-    let text = |file: &str| {
-        Ok(String::from_utf8_lossy(&read(&folder.join(file))?)
-            .trim()
-            .to_owned())
-    };
-    Ok(Some((text("username")?, text("password")?.into())))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    fs::read(path).map_err(|source| SettingsError::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -231,6 +233,6 @@ mod tests {
             (settings.provisioning_limit, settings.timeout.as_secs()),
             (20, 30)
         );
-        assert!(settings.auth.is_none());
+        assert!(settings.access.login.is_none());
     }
 }

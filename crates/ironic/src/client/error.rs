@@ -1,6 +1,7 @@
 //! What failed requests mean.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
+use std::io;
 
 use metal3_provisioner::{Error, Kind};
 use reqwest::StatusCode;
@@ -111,9 +112,29 @@ pub(super) fn transport(error: &reqwest::Error) -> Error {
     } else {
         format!(": {cause}")
     };
-    not_ready(format!(
-        "Ironic {what}{cause}; check IRONIC_ENDPOINT and that Ironic is up"
-    ))
+    let remedy = match tls(error) {
+        Some(rustls::Error::AlertReceived(_)) => {
+            "Ironic ended the TLS handshake: if it asks for client certificates, check IRONIC_CLIENT_CERT_FILE and \
+             IRONIC_CLIENT_PRIVATE_KEY_FILE"
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "check that IRONIC_CACERT_FILE is the CA of Ironic's certificate, and that this is for the host in \
+             IRONIC_ENDPOINT"
+        }
+        Some(_) | None => "check IRONIC_ENDPOINT and that Ironic is up",
+    };
+    not_ready(format!("Ironic {what}{cause}; {remedy}"))
+}
+
+/// What TLS has to say about it. An `io::Error` does not count what it wraps as its source.
+fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+        .map(|inner| inner as &(dyn StdError + 'static));
+    error
+        .downcast_ref()
+        .or_else(|| wrapped.or_else(|| error.source()).and_then(tls))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod calls;
 mod error;
 mod node;
+mod session;
 mod stats;
 
 use std::sync::RwLock;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use metal3_provisioner::Error;
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 pub use self::error::Refusal;
 use self::error::{not_ready, transport};
 pub use self::node::{LIST_FIELDS, Node};
+use self::session::Sessions;
 pub use self::stats::{Key, Stats};
 use crate::Settings;
 
@@ -31,11 +33,10 @@ const READY_RETRY: Duration = Duration::from_secs(2);
 
 /// A client of one Ironic.
 pub struct Client {
-    http: reqwest::Client,
+    sessions: Sessions,
     base: String,
     /// Where it is, without a login, for messages.
     shown: String,
-    auth: Option<(String, SecretString)>,
     permits: Semaphore,
     ready: RwLock<Ready>,
     checking: tokio::sync::Mutex<()>,
@@ -56,21 +57,12 @@ impl Client {
     /// Prepares a client; nothing is sent.
     ///
     /// # Errors
-    /// When the CA or TLS cannot be set up.
+    /// When the certificates or TLS cannot be set up.
     pub fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
-        let mut http = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(Duration::from_secs(10))
-            .user_agent(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")))
-            .tls_danger_accept_invalid_certs(settings.insecure);
-        if let Some(pem) = &settings.ca {
-            http = http.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
-        }
         Ok(Self {
-            http: http.build()?,
+            sessions: Sessions::new(settings)?,
             base: settings.endpoint.trim_end_matches('/').to_owned(),
             shown: without_login(&settings.endpoint),
-            auth: settings.auth.clone(),
             permits: Semaphore::new(CONCURRENCY),
             ready: RwLock::new(Ready::Unknown),
             checking: tokio::sync::Mutex::new(()),
@@ -131,7 +123,8 @@ impl Client {
     }
 
     async fn check(&self) -> Result<u32, Error> {
-        let answer = self.http.get(format!("{}/", self.base)).send().await;
+        let root = format!("{}/", self.base);
+        let answer = self.sessions.current().http.get(root).send().await;
         let root: Value = match answer {
             Ok(answer) => answer.json().await.map_err(|error| transport(&error))?,
             Err(error) => return Err(transport(&error)),
@@ -180,12 +173,13 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), Error> {
-        let mut request = self
+        let session = self.sessions.current();
+        let mut request = session
             .http
             .request(method.clone(), format!("{}/{path}", self.base))
             .header("X-OpenStack-Ironic-API-Version", format!("1.{minor}"))
             .header("OpenStack-API-Version", format!("baremetal 1.{minor}"));
-        if let Some((user, password)) = &self.auth {
+        if let Some((user, password)) = &session.access.login {
             request = request.basic_auth(user, Some(password.expose_secret()));
         }
         if let Some(body) = body {

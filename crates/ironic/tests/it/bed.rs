@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use metal3_api::metal3::host::Image;
-use metal3_ironic::Settings;
+use metal3_ironic::{Access, Settings};
 use metal3_ironic_sim::{Config, Fault, Kind, Login, Operation, Running, Sim};
 use metal3_provisioner::{BmcAccess, Credentials};
 use serde_json::{Value, json};
@@ -110,15 +110,18 @@ impl Bed {
         match self {
             Self::Sim(sim) => Settings::new(&sim.endpoint),
             Self::Real(real) => Settings {
-                auth: Some((
-                    real.get("IRONIC_USERNAME").to_owned(),
-                    real.get("IRONIC_PASSWORD").to_owned().into(),
-                )),
-                ca: real
-                    .env
-                    .get("IRONIC_CACERT_FILE")
-                    .filter(|path| !path.is_empty())
-                    .map(|path| std::fs::read(path).unwrap()),
+                access: Access {
+                    login: Some((
+                        real.get("IRONIC_USERNAME").to_owned(),
+                        real.get("IRONIC_PASSWORD").to_owned().into(),
+                    )),
+                    ca: real
+                        .env
+                        .get("IRONIC_CACERT_FILE")
+                        .filter(|path| !path.is_empty())
+                        .map(|path| std::fs::read(path).unwrap()),
+                    identity: None,
+                },
                 deploy_kernel: Some(real.get("DEPLOY_KERNEL_URL").to_owned()),
                 deploy_ramdisk: Some(real.get("DEPLOY_RAMDISK_URL").to_owned()),
                 ..Settings::new(real.get("IRONIC_ENDPOINT"))

@@ -2,6 +2,7 @@
 //!
 //! * `conformance`: scenarios that hold for every Ironic; `conformance/on_sim.rs` and `conformance/on_real.rs` run them
 //! * `registration`, `recovery`, `load`: what only a simulation can be made to do
+//! * `tls`: certificates of both sides and the login, and their renewal
 //! * `odd`: answers that no Ironic gives, but proxies do
 //!
 //! A [`bed::Bed`] is an Ironic with machines; a [`host::Host`] is one machine with the adapter that drives it.
@@ -19,3 +20,4 @@ mod load;
 mod odd;
 mod recovery;
 mod registration;
+mod tls;

@@ -1,6 +1,6 @@
 //! Registration: nodes that are found, conflicts, and what repeating costs.
 
-use metal3_ironic::{IronicProvisioner, Settings};
+use metal3_ironic::{Access, IronicProvisioner, Settings};
 use metal3_ironic_sim::{Config, Fault, Kind as Trouble};
 use metal3_provisioner::{Kind, Progress, Provisioner as _, RegisterArgs, WaitReason};
 use metal3_testkit::wait::{LONG, until};
@@ -189,21 +189,21 @@ async fn a_wrong_login_to_ironic_is_a_matter_of_configuration() {
         ..Config::default()
     })
     .await;
-    for auth in [None, Some(("admin".to_owned(), "wrong".to_owned().into()))] {
-        let settings = Settings {
-            auth,
-            ..bed.settings()
-        };
+    let settings = |login: Option<(&str, &str)>| Settings {
+        access: Access {
+            login: login.map(|(user, password)| (user.to_owned(), password.into())),
+            ..Access::default()
+        },
+        ..bed.settings()
+    };
+    for login in [None, Some(("admin", "wrong"))] {
+        let settings = settings(login);
         let (ironic, _changes) = IronicProvisioner::new(settings).unwrap();
         let error = ironic.client().ready().await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config, "{error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
     }
-    let settings = Settings {
-        auth: Some(("admin".to_owned(), "secret".to_owned().into())),
-        ..bed.settings()
-    };
-    let (ironic, _changes) = IronicProvisioner::new(settings).unwrap();
+    let (ironic, _changes) = IronicProvisioner::new(settings(Some(("admin", "secret")))).unwrap();
     assert_eq!(ironic.client().ready().await.unwrap(), 110);
 }
 
