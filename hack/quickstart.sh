@@ -8,8 +8,9 @@
 #   hack/quickstart.sh down          delete the cluster and the hosts, stop everything, leave nothing behind
 #   hack/quickstart.sh setup         only build and install what `up` needs
 #
-# Settings (environment): SIM=1 ironic-sim instead of Ironic, INSTALL=helm|clusterctl (helm), HOSTS (3), WORKERS (2),
-# BMO and CAPM3 pods of each service (1), CHAOS=<seed> kill programs at random,
+# Settings (environment): SIM=1 ironic-sim instead of Ironic, INSTALL=helm|clusterctl (helm),
+# TLS=cert-manager|self-signed (cert-manager; Helm can both), HOSTS (3), WORKERS (2), BMO and CAPM3 pods of each service (1),
+# CHAOS=<seed> kill programs at random,
 # MODE=pods|processes: pods of a real node, or processes of this machine; unset: pods where the machine allows a node,
 # FORCE=1 `down` stops everything without deleting objects first, REPORT=<file> what came out, as JSON,
 # QUICKSTART_DIR (.quickstart) state and logs, QUICKSTART_NETNS (metal3) network namespace
@@ -84,7 +85,7 @@ up() {
 	fi
 	"$CARGO_TARGET_DIR/debug/xtask" dist "$QUICKSTART_DIR/dist" >/dev/null
 	capi repo "$QUICKSTART_DIR/dist" 2>/dev/null
-	local args=(--install "${INSTALL:-helm}" --hosts "${HOSTS:-3}" --workers "${WORKERS:-2}" --bmo "${BMO:-1}" --capm3 "${CAPM3:-1}")
+	local args=(--install "${INSTALL:-helm}" --tls "${TLS:-cert-manager}" --hosts "${HOSTS:-3}" --workers "${WORKERS:-2}" --bmo "${BMO:-1}" --capm3 "${CAPM3:-1}")
 	[ "${SIM:-}" != 1 ] || args+=(--sim)
 	[ -z "${CHAOS:-}" ] || args+=(--chaos "$CHAOS")
 	if ! TB_MODE=$QUICKSTART_MODE capi exec "$CARGO_TARGET_DIR/debug/quickstart" up "${args[@]}"; then
@@ -141,5 +142,5 @@ up | cycle | down | setup) "$1" ;;
 check) choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
 grpc) shift; grpc "$@" ;;
 exec | clusterctl) capi "$@" ;;
-*) sed -n '2,16p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+*) sed -n '2,17p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

@@ -33,6 +33,16 @@ pub enum Install {
     Clusterctl,
 }
 
+/// Where the certificates of our services come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// From cert-manager.
+    CertManager,
+    /// From the services themselves; with Helm only.
+    SelfSigned,
+}
+
 /// Installs everything; both services run and are ready when this returns.
 ///
 /// # Errors
@@ -43,12 +53,12 @@ pub async fn install(bed: &Bed, plan: &Plan, hardware: &Hardware, progress: &Pro
         Install::Helm => {
             progress.step(common);
             bed.capi(&["init"]).await?;
-            ironic_ca(bed, hardware).await?;
+            namespace(bed, hardware).await?;
             progress.step(&format!("helm install {RELEASE} charts/metal3"));
             helm(bed, plan, hardware, "install").await?;
         }
         Install::Clusterctl => {
-            ironic_ca(bed, hardware).await?;
+            namespace(bed, hardware).await?;
             progress.step(&format!("{common} --infrastructure metal3"));
             clusterctl(bed, hardware, &["init", "--infrastructure", "metal3"]).await?;
         }
@@ -90,14 +100,7 @@ pub async fn helm(bed: &Bed, plan: &Plan, hardware: &Hardware, verb: &str) -> Re
     std::fs::write(&file, serde_json::to_vec_pretty(&values(plan, hardware))?)?;
     let (chart, file) = (chart(bed), file.to_string_lossy().into_owned());
     let chart = chart.to_string_lossy().into_owned();
-    let mut arguments = vec![
-        verb,
-        RELEASE,
-        &chart,
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-    ];
+    let mut arguments = vec![verb, RELEASE, &chart, "--namespace", NAMESPACE];
     arguments.extend(["--values", &file, "--timeout", "3m"]);
     if plan.mode == Mode::Pods {
         arguments.push("--wait");
@@ -123,6 +126,7 @@ fn values(plan: &Plan, hardware: &Hardware) -> Value {
         set("endpoint", "IRONIC_ENDPOINT");
     }
     json!({
+        "global": {"tls": {"source": plan.tls}},
         "metal3-bmo": {
             "replicas": plan.bmo,
             "ironic": ironic,
@@ -139,25 +143,30 @@ fn chart(bed: &Bed) -> PathBuf {
         .join(concat!("metal3-", env!("CARGO_PKG_VERSION"), ".tgz"))
 }
 
-/// Upstream's convention: a Secret of this name, if there is one, holds who signs for Ironic.
-async fn ironic_ca(bed: &Bed, hardware: &Hardware) -> Result<()> {
+/// The namespace, which takes restricted pods only, and in it, by upstream's convention, a Secret with who signs for Ironic.
+async fn namespace(bed: &Bed, hardware: &Hardware) -> Result<()> {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let mut objects = vec![json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": labels},
+    })];
     let file = hardware.fact("IRONIC_CACERT_FILE");
-    if file.is_empty() {
-        return Ok(());
-    }
-    let pem = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    let objects = [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-        json!({
+    if !file.is_empty() {
+        let pem = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        objects.push(json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": IRONIC_CA, "namespace": NAMESPACE},
             "stringData": {"tls.crt": pem},
-        }),
-    ];
-    let text = objects.map(|object| object.to_string()).join("\n---\n");
-    bed.kubectl(&["apply", "--server-side", "-f", "-"], Some(&text))
-        .await?;
+        }));
+    }
+    let texts: Vec<String> = objects.iter().map(ToString::to_string).collect();
+    bed.kubectl(
+        &["apply", "--server-side", "-f", "-"],
+        Some(&texts.join("\n---\n")),
+    )
+    .await?;
     Ok(())
 }
 

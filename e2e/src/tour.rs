@@ -18,7 +18,7 @@ use crate::hardware::{Hardware, Kind};
 use crate::player::{self, Target};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::stack::{self, Install};
+use crate::stack::{self, Install, Tls};
 use crate::view::View;
 
 /// Namespace of hosts and Cluster.
@@ -39,6 +39,8 @@ const BOUND: Duration = Duration::from_secs(900);
 pub struct Plan {
     /// How our services are installed.
     pub install: Install,
+    /// Where the certificates of our services come from.
+    pub tls: Tls,
     /// What the programs run as.
     pub mode: Mode,
     /// On ironic-sim instead of Ironic.

@@ -59,6 +59,7 @@ fn a_leader_and_a_standby_while_pods_and_kubelet_are_killed_at_random() {
             ("SIM", "1"),
             ("HOSTS", "6"),
             ("BMO", "2"),
+            ("TLS", "self-signed"),
             ("CHAOS", &seed),
         ],
     );

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, wait};
 
+/// Where our services are by convention.
+const NAMESPACE: &str = "capm3-system";
+
 /// Kinds of Cluster API that the provider reads: group, kind, plural.
 const CAPI: [(&str, &str, &str); 6] = [
     ("cluster.x-k8s.io", "Cluster", "clusters"),
@@ -29,7 +32,7 @@ const CAPI: [(&str, &str, &str); 6] = [
 ];
 
 impl ControlPlane {
-    /// Applies all CRDs of a folder and waits until they are served.
+    /// Applies all CRDs of a chart's folder, as for a release in the usual namespace, and waits until they are served.
     ///
     /// # Errors
     /// When a file is not a CRD or Kubernetes refuses it.
@@ -38,7 +41,7 @@ impl ControlPlane {
         for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "yaml") {
-                let text = std::fs::read_to_string(&path)?;
+                let text = std::fs::read_to_string(&path)?.replace("{{ .Release.Namespace }}", NAMESPACE);
                 let crd: Value =
                     serde_saphyr::from_str(&text).with_context(|| format!("{}", path.display()))?;
                 crds.push(crd);

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use metal3_e2e::bed::{Bed, Mode};
 use metal3_e2e::checks::{self, Check};
 use metal3_e2e::release;
-use metal3_e2e::stack::Install;
+use metal3_e2e::stack::{Install, Tls};
 use metal3_e2e::tour::{self, Plan};
 
 #[derive(Parser)]
@@ -41,6 +41,9 @@ enum Command {
         /// How bmo and capm3 are installed.
         #[arg(long, value_enum, default_value = "helm")]
         install: Install,
+        /// Where the certificates of our services come from.
+        #[arg(long, value_enum, default_value = "cert-manager")]
+        tls: Tls,
         /// On ironic-sim instead of Ironic.
         #[arg(long)]
         sim: bool,
@@ -102,6 +105,7 @@ async fn run(cli: Cli) -> Result<()> {
     let report = match command {
         Command::Up {
             install,
+            tls,
             sim,
             hosts,
             workers,
@@ -111,6 +115,7 @@ async fn run(cli: Cli) -> Result<()> {
         } => {
             let plan = Plan {
                 install,
+                tls,
                 mode,
                 sim,
                 hosts,
