@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt as _};
 use self::exposition::Exposition;
 use super::{BMO_PODS, CAPM3_PODS, Context};
 use crate::bed::Mode;
-use crate::stack::NAMESPACE;
+use crate::stack::{BMO, CAPM3, NAMESPACE};
 
 /// Series that depend on neither hosts nor machines: methods, routes, codes, states.
 const SLACK: usize = 50;
@@ -45,28 +45,19 @@ const CAPM3_NAMES: [&str; 8] = [
 ];
 
 pub(super) async fn check(context: &Context) -> Result<()> {
-    if context.plan.mode == Mode::Processes {
-        context
-            .progress
-            .line("not looked at: without a node the services have no pods to scrape");
-        return Ok(());
-    }
     let services = [
-        (BMO_PODS, "baremetal-operator-metrics", &BMO_NAMES),
-        (CAPM3_PODS, "capm3-metrics", &CAPM3_NAMES),
+        (BMO, "baremetal-operator-metrics", &BMO_NAMES),
+        (CAPM3, "capm3-metrics", &CAPM3_NAMES),
     ];
-    for (name, service, expected) in services {
-        let pods = context.pods(name).await?;
-        ensure!(!pods.is_empty(), "{name} has no pods");
+    for (deployment, service, expected) in services {
         let mut seen = BTreeSet::new();
-        for pod in &pods {
-            let scraped = scrape(pod).await?;
-            judge(context, &pod.name_any(), &scraped)?;
+        for (name, scraped) in scrapes(context, deployment).await? {
+            judge(context, &name, &scraped)?;
             seen.extend(scraped.families.into_iter().map(|family| family.name));
         }
         // Of several pods one leads; together they know everything.
         let missing: Vec<_> = expected.iter().filter(|name| !seen.contains(**name)).collect();
-        ensure!(missing.is_empty(), "{name} does not tell {missing:?}");
+        ensure!(missing.is_empty(), "{deployment} does not tell {missing:?}");
         by_service(context, service).await?;
     }
     Ok(())
@@ -104,27 +95,40 @@ async fn by_service(context: &Context, name: &str) -> Result<()> {
     judge(context, &format!("Service {name}"), &scraped)
 }
 
-/// The metrics of a pod.
+/// What each pod of a Deployment tells, or the process that stands for it.
 ///
 /// # Errors
-/// When they cannot be had, or read.
-pub(super) async fn scrape(pod: &Pod) -> Result<Exposition> {
+/// When there is none, or its metrics cannot be had or read.
+pub(super) async fn scrapes(context: &Context, deployment: &str) -> Result<Vec<(String, Exposition)>> {
+    if context.plan.mode == Mode::Processes {
+        let file = format!("pods/{NAMESPACE}.{deployment}/metrics-port");
+        let port = std::fs::read_to_string(context.bed.capi_dir().join(&file)).context(file)?;
+        let scraped = get(&format!("http://127.0.0.1:{}/metrics", port.trim())).await?;
+        return Ok(vec![(deployment.to_owned(), scraped)]);
+    }
+    let label = if deployment == BMO { BMO_PODS } else { CAPM3_PODS };
+    let mut scrapes = Vec::new();
+    for pod in context.pods(label).await? {
+        scrapes.push((pod.name_any(), scrape(&pod).await?));
+    }
+    ensure!(!scrapes.is_empty(), "{deployment} has no pods");
+    Ok(scrapes)
+}
+
+async fn scrape(pod: &Pod) -> Result<Exposition> {
     let name = pod.name_any();
-    let address = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.pod_ip.clone())
-        .with_context(|| format!("pod {name} has no address"))?;
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let port = containers
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+    let address = address.with_context(|| format!("pod {name} has no address"))?;
+    let port = pod
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
         .flat_map(|container| container.ports.iter().flatten())
-        .find(|port| port.name.as_deref() == Some("metrics"));
-    let port = port
+        .find(|port| port.name.as_deref() == Some("metrics"))
         .with_context(|| format!("pod {name} has no port named metrics"))?
         .container_port;
-    get(&format!("http://{address}:{port}/metrics"))
-        .await
-        .with_context(|| format!("metrics of pod {name}"))
+    let scraped = get(&format!("http://{address}:{port}/metrics")).await;
+    scraped.with_context(|| format!("metrics of pod {name}"))
 }
 
 async fn get(url: &str) -> Result<Exposition> {

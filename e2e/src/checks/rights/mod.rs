@@ -13,8 +13,8 @@ use metal3_rpc::AUTHORIZATION_GROUP;
 use metal3_testkit::audit::{self, Request};
 
 use self::granted::{Right, granted};
-use super::{CAPM3_PODS, Context, metrics};
-use crate::stack::{BMO, NAMESPACE};
+use super::{Context, metrics};
+use crate::stack::{BMO, CAPM3, NAMESPACE};
 
 /// ServiceAccount of capm3; that of bmo is named like its Deployment.
 const CAPM3_ACCOUNT: &str = "capm3-manager";
@@ -178,8 +178,8 @@ fn deeds(request: &Request) -> Vec<Deed> {
 /// The calls of the HostService that capm3 counted, and those that objects prove: its counters start over with it.
 async fn calls(context: &Context) -> Result<Vec<Deed>> {
     let mut verbs = BTreeSet::new();
-    for pod in context.pods(CAPM3_PODS).await? {
-        for sample in metrics::scrape(&pod).await?.samples() {
+    for (_, scraped) in metrics::scrapes(context, CAPM3).await? {
+        for sample in scraped.samples() {
             match (sample.name.as_str(), sample.label("method")) {
                 ("metal3_host_service_connected", _) if sample.value > 0.0 => verbs.extend(["watch"]),
                 ("metal3_host_service_calls_total", Some(method)) => verbs.extend(verb(method)),

@@ -63,7 +63,7 @@ pub(super) async fn check(context: &Context) -> Result<()> {
     if context.plan.mode == Mode::Processes {
         let why = "no pods, no Services: confinement and TLS are not looked at";
         context.progress.line(why);
-        return Ok(());
+        return log_files(context, &needles);
     }
     logs(context, &needles).await?;
     pods::check(context).await?;
@@ -72,15 +72,14 @@ pub(super) async fn check(context: &Context) -> Result<()> {
 
 fn is_clean(place: &str, text: &str, needles: &[Needle]) -> Result<()> {
     if let Some(needle) = needles.iter().find(|needle| needle.is_in(text)) {
+        let Needle { secret, key, .. } = needle;
         bail!(
-            "{place} show {} of Secret {}, near: …{}",
-            needle.key,
-            needle.secret,
+            "{key} of Secret {secret} is in {place}, after: {}",
             needle.near(text)
         );
     }
     if let Some(token) = needles::token_in(text) {
-        bail!("{place} show a ServiceAccount token: {token}…");
+        bail!("a ServiceAccount token is in {place}: {token}…");
     }
     Ok(())
 }
@@ -115,5 +114,27 @@ async fn logs(context: &Context, needles: &[Needle]) -> Result<()> {
     context
         .progress
         .line(&format!("{read} logs of pods, {lines} lines: nothing"));
+    Ok(())
+}
+
+/// The same of processes that stand for pods.
+fn log_files(context: &Context, needles: &[Needle]) -> Result<()> {
+    let mut read = 0;
+    for entry in std::fs::read_dir(context.bed.capi_dir().join("log"))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with(NAMESPACE) || name.starts_with("capi-") {
+            is_clean(&name, &std::fs::read_to_string(&path)?, needles)?;
+            read += 1;
+        }
+    }
+    ensure!(read > 0, "there are no logs to read");
+    context
+        .progress
+        .line(&format!("{read} logs of processes: nothing"));
     Ok(())
 }

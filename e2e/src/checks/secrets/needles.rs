@@ -11,33 +11,49 @@ const SHORTEST: usize = 6;
 /// Lines of a private key that are shorter than this are its end only.
 const KEY_LINE: usize = 32;
 
+/// Passwords of test beds that are words of every log: they are looked for where a password would stand.
+const WORDS: [&str; 3] = ["secret", "password", "metal3"];
+
 /// A value that must not be seen.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Needle {
     /// Namespace and name of the Secret.
     pub(super) secret: String,
     pub(super) key: String,
-    value: String,
-    encoded: String,
+    /// In plain, as base64, and as the header of basic authentication.
+    forms: Vec<String>,
 }
 
 impl Needle {
     fn new(secret: &Secret, key: &str, value: &str) -> Self {
+        let mut forms = vec![base64(value.as_bytes())];
+        if WORDS.contains(&value) {
+            forms.extend(
+                ["password: ", "password=", "password\":\"", "password\\\":\\\""]
+                    .map(|before| format!("{before}{value}")),
+            );
+            forms.push(format!(":{value}@"));
+        } else {
+            forms.push(value.to_owned());
+        }
+        let user = secret.data.as_ref().and_then(|data| data.get("username"));
+        if let Some(ByteString(user)) = user.filter(|_| key == "password") {
+            forms.push(base64(&[user, b":".as_slice(), value.as_bytes()].concat()));
+        }
         Self {
             secret: format!("{}/{}", secret.namespace().unwrap_or_default(), secret.name_any()),
             key: key.to_owned(),
-            value: value.to_owned(),
-            encoded: base64(value.as_bytes()),
+            forms,
         }
     }
 
     pub(super) fn is_in(&self, text: &str) -> bool {
-        text.contains(&self.value) || text.contains(&self.encoded)
+        self.forms.iter().any(|form| text.contains(form))
     }
 
     /// The words before it, so that it is found without being shown.
     pub(super) fn near(&self, text: &str) -> String {
-        let at = text.find(&self.value).or_else(|| text.find(&self.encoded));
+        let at = self.forms.iter().find_map(|form| text.find(form));
         let before = text.get(..at.unwrap_or_default()).unwrap_or_default();
         let words: Vec<&str> = before.split_whitespace().rev().take(4).collect();
         words.into_iter().rev().collect::<Vec<_>>().join(" ")
@@ -46,6 +62,13 @@ impl Needle {
 
 /// The secret values of a Secret.
 pub(super) fn of(secret: &Secret) -> Vec<Needle> {
+    values(secret)
+        .into_iter()
+        .map(|(key, value)| Needle::new(secret, key, value))
+        .collect()
+}
+
+fn values(secret: &Secret) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     for (key, ByteString(bytes)) in secret.data.iter().flatten() {
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -60,7 +83,7 @@ pub(super) fn of(secret: &Secret) -> Vec<Needle> {
             vec![text.trim()]
         };
         values.retain(|value| value.len() >= SHORTEST);
-        found.extend(values.into_iter().map(|value| Needle::new(secret, key, value)));
+        found.extend(values.into_iter().map(|value| (key.as_str(), value)));
     }
     found
 }
@@ -119,18 +142,21 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn secret(key: &str, text: &str) -> Secret {
-        let data = [(key.to_owned(), ByteString(text.as_bytes().to_vec()))];
+    fn secret(pairs: &[(&str, &str)]) -> Secret {
+        let data = pairs
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec())));
         Secret {
-            data: Some(data.into()),
+            data: Some(data.collect()),
             ..Secret::default()
         }
     }
 
     fn values(key: &str, text: &str) -> Vec<String> {
-        of(&secret(key, text))
+        let secret = secret(&[(key, text)]);
+        super::values(&secret)
             .into_iter()
-            .map(|needle| needle.value)
+            .map(|(_, value)| value.to_owned())
             .collect()
     }
 
@@ -150,14 +176,29 @@ mod tests {
 
     #[test]
     fn it_is_found_in_plain_and_encoded_and_not_shown() {
-        let secret = secret("password", "calvin");
+        let secret = secret(&[("username", "root"), ("password", "calvin")]);
         let needle = of(&secret).pop().unwrap();
         assert!(needle.is_in("a calvin b") && needle.is_in("Y2Fsdmlu") && !needle.is_in("calvi n"));
+        assert!(needle.is_in("Basic cm9vdDpjYWx2aW4="));
         assert_eq!(needle.near("user root, password calvin"), "user root, password");
         assert_eq!(
             ["", "a", "ab", "abc"].map(|text| base64(text.as_bytes())),
             ["", "YQ==", "YWI=", "YWJj"]
         );
+    }
+
+    #[test]
+    fn a_common_word_is_looked_for_as_a_password_only() {
+        let needle = of(&secret(&[("password", "secret")])).pop().unwrap();
+        assert!(!needle.is_in("secret host-1-bmc not found"));
+        for text in [
+            r#"{"password":"secret"}"#,
+            "https://admin:secret@ironic",
+            "password=secret",
+            "c2VjcmV0",
+        ] {
+            assert!(needle.is_in(text), "{text}");
+        }
     }
 
     #[test]
