@@ -31,8 +31,8 @@ TB_DIR=$bed hack/testbed/ironic.sh down
 ran=$(awk '/^test result:/ {p = $4} END {print p + 0}' "$log")
 [ "$ran" = "$ignored" ] || { echo "$ignored tests are ignored, but only $ran of them ran on a real Ironic"; exit 1; }
 if [ "${1:-}" != quick ]; then
-	# One after the other: each starts a management cluster and a workload cluster.
-	suite "the whole path" cargo test --locked -p metal3-e2e -- --test-threads=1
+	# Each starts a management cluster and a workload cluster, and waits most of the time: two at once.
+	suite "the whole path" cargo test --locked -p metal3-e2e -- --test-threads=2
 fi
 printf '\nall suites ran in %d s' $((SECONDS - begin))
 count "$ignored"
