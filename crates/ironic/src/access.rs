@@ -380,12 +380,15 @@ mod tests {
         scratch::file(&folder, "ironic/password", "other").unwrap();
         let changed = files.read_again(&settings.access).unwrap();
         assert_eq!(changed.differences(&settings.access), ["login"]);
+        scratch::file(&folder, "ca.crt", self::user().certificate).unwrap();
+        let changed = files.read_again(&settings.access).unwrap();
+        assert_eq!(changed.differences(&settings.access), ["login", "CA"]);
         fs::remove_file(folder.join("tls.crt")).unwrap();
         fs::remove_file(folder.join("tls.key")).unwrap();
         let changed = files.read_again(&settings.access).unwrap();
         assert_eq!(
             changed.differences(&settings.access),
-            ["login", "client certificate"]
+            ["login", "CA", "client certificate"]
         );
         fs::remove_file(folder.join("ca.crt")).unwrap();
         let error = files.read_again(&settings.access).unwrap_err().to_string();

@@ -234,5 +234,14 @@ mod tests {
             (20, 30)
         );
         assert!(settings.access.login.is_none());
+        let files = format!("{:?}", settings.files);
+        for path in [
+            "auth/ironic",
+            "certs/ca/tls.crt",
+            "certs/client/tls.crt",
+            "certs/client/tls.key",
+        ] {
+            assert!(files.contains(&format!("\"/opt/metal3/{path}\"")), "{files}");
+        }
     }
 }
