@@ -21,8 +21,8 @@ pub(super) struct Right {
     pub(super) group: String,
     pub(super) resource: String,
     pub(super) verb: String,
-    /// All objects when empty.
-    pub(super) names: Vec<String>,
+    /// All objects when there is none.
+    pub(super) name: Option<String>,
 }
 
 impl Right {
@@ -30,6 +30,9 @@ impl Right {
         let mut title = format!("{} {}", self.verb, self.resource);
         if !self.group.is_empty() {
             title.push_str(&format!(".{}", self.group));
+        }
+        if let Some(name) = &self.name {
+            title.push_str(&format!(" {name}"));
         }
         if let Some(namespace) = &self.namespace {
             title.push_str(&format!(" in {namespace}"));
@@ -41,8 +44,7 @@ impl Right {
         (self.group.as_str(), self.resource.as_str(), self.verb.as_str())
             == (deed.group.as_str(), deed.resource.as_str(), deed.verb)
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == deed.namespace)
-            // The API server does not tell the name of what is created.
-            && (self.names.is_empty() || self.names.contains(&deed.name))
+            && self.name.as_ref().is_none_or(|name| *name == deed.name)
     }
 }
 
@@ -126,13 +128,18 @@ fn add(
                         ![group, resource, verb].iter().any(|word| word.contains('*')),
                         "{binding} grants {verb} {resource}.{group}: an asterisk is more than anybody needs"
                     );
-                    rights.insert(Right {
+                    let right = |name: Option<&String>| Right {
                         namespace: namespace.map(str::to_owned),
                         group: group.clone(),
                         resource: resource.clone(),
                         verb: verb.clone(),
-                        names: rule.resource_names.clone().unwrap_or_default(),
-                    });
+                        name: name.cloned(),
+                    };
+                    // A right on three objects is three rights.
+                    match rule.resource_names.as_deref() {
+                        Some(names @ [_, ..]) => rights.extend(names.iter().map(|name| right(Some(name)))),
+                        _ => rights.extend([right(None)]),
+                    }
                 }
             }
         }

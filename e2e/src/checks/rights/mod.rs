@@ -20,7 +20,7 @@ use crate::stack::{BMO, CAPM3, NAMESPACE};
 const CAPM3_ACCOUNT: &str = "capm3-manager";
 
 /// Rights that may lie idle: who, group, resource, verb, why.
-const IDLE: [(&str, &str, &str, &str, &str); 7] = [
+const IDLE: [(&str, &str, &str, &str, &str); 8] = [
     (
         BMO,
         "metal3.io",
@@ -34,6 +34,13 @@ const IDLE: [(&str, &str, &str, &str, &str); 7] = [
         "hardwaredata",
         "get",
         "used when a host is deleted",
+    ),
+    (
+        BMO,
+        "",
+        "configmaps",
+        "patch",
+        "used when a self-signed certificate is renewed",
     ),
     (
         BMO,
@@ -231,13 +238,13 @@ mod tests {
         serde_json::from_str(&line).unwrap()
     }
 
-    fn right(verb: &str, namespace: Option<&str>, names: &[&str]) -> Right {
+    fn right(verb: &str, namespace: Option<&str>, name: Option<&str>) -> Right {
         Right {
             namespace: namespace.map(str::to_owned),
             group: "metal3.io".into(),
             resource: "hardwaredata".into(),
             verb: verb.into(),
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            name: name.map(str::to_owned),
         }
     }
 
@@ -245,12 +252,12 @@ mod tests {
     fn a_right_is_used_by_what_it_covers_only() {
         let done = deeds(&request("patch", 201));
         for (right, used) in [
-            (right("patch", None, &[]), true),
-            (right("create", Some("n"), &[]), true),
-            (right("get", None, &[]), false),
-            (right("patch", Some("other"), &[]), false),
-            (right("patch", None, &["a"]), true),
-            (right("patch", None, &["b"]), false),
+            (right("patch", None, None), true),
+            (right("create", Some("n"), None), true),
+            (right("get", None, None), false),
+            (right("patch", Some("other"), None), false),
+            (right("patch", None, Some("a")), true),
+            (right("patch", None, Some("b")), false),
         ] {
             assert_eq!(done.iter().any(|deed| right.used_by(deed)), used, "{right:?}");
         }
