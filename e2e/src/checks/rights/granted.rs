@@ -43,7 +43,10 @@ impl Right {
     pub(super) fn used_by(&self, deed: &Deed) -> bool {
         (self.group.as_str(), self.resource.as_str(), self.verb.as_str())
             == (deed.group.as_str(), deed.resource.as_str(), deed.verb)
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == deed.namespace)
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == deed.namespace)
             && self.name.as_ref().is_none_or(|name| *name == deed.name)
     }
 }
