@@ -2,14 +2,40 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry::TelemetryArgs;
 
+use crate::check::CheckArgs;
+
 /// Manages BareMetalHosts through Ironic and lends them to others by gRPC.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "metal3-bmo", version)]
+#[command(
+    name = "metal3-bmo",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Something else than the service.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub args: Args,
+}
+
+/// What the program can do besides.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Looks at a running HostService as its callers see it; `helm test` runs it.
+    Check(CheckArgs),
+}
+
+/// Manages BareMetalHosts through Ironic and lends them to others by gRPC.
+#[derive(Parser, Clone, Debug)]
+// As with Go's flags, the last one counts: values of the chart append to its arguments.
+#[command(name = "metal3-bmo", version, args_override_self = true)]
 pub struct Args {
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -112,6 +138,57 @@ impl Args {
                     "flag accepted for compatibility; it has no effect in this release"
                 );
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["metal3-bmo"].iter().chain(args))
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts() {
+        let cli = parse(&[
+            "--namespace=a",
+            "--metrics-secure=true",
+            "--hostclaims",
+            "--namespace=b",
+            "--metrics-secure=false",
+            "--hostclaims",
+        ])
+        .unwrap();
+        assert_eq!(cli.args.namespace, "b");
+        assert!(!cli.args.metrics_secure && cli.args.hostclaims);
+    }
+
+    #[test]
+    fn without_a_command_it_is_the_service() {
+        assert!(parse(&[]).unwrap().command.is_none());
+        let cli = parse(&["--namespace", "check"]).unwrap();
+        assert!(cli.command.is_none() && cli.args.namespace == "check");
+        for wrong in [
+            &["--nonsense"][..],
+            &["nonsense"],
+            &["help"],
+            &["check"],
+            &[
+                "check",
+                "--namespace=a",
+                "--host-service=https://b",
+                "--ca-file=c",
+            ],
+            &[
+                "--namespace=a",
+                "check",
+                "--host-service=https://b",
+                "--ca-file=c",
+            ],
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }
     }
 }

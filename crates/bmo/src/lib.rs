@@ -3,15 +3,18 @@
 //! * [`run`] starts everything; [`Args`] are the flags and variables.
 //! * `host/` is the controller: it performs what `metal3-host-core` asks and commits what it decides.
 //! * `grpc/` answers the HostService from an index of all hosts.
+//! * [`check()`] looks at a running service, for `helm test`.
 //! * `backend.rs` picks what drives the hardware.
 
 mod args;
 mod backend;
+mod check;
 mod grpc;
 mod host;
 mod metrics;
 mod run;
 mod watch;
 
-pub use args::Args;
+pub use args::{Args, Cli, Command};
+pub use check::{CheckArgs, check};
 pub use run::run;

@@ -3,12 +3,37 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry;
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
 use metal3_rpc::client::Config;
+
+use crate::check::CheckArgs;
+
+/// Lends bare metal hosts to the Machines of Cluster API.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "metal3-capm3",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Something else than the service.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub args: Args,
+}
+
+/// What the program can do besides.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Looks at running webhooks and at the HostService as their callers see them; `helm test` runs it.
+    Check(CheckArgs),
+}
 
 /// Lends bare metal hosts to the Machines of Cluster API.
 #[derive(Parser, Clone, Debug)]
@@ -268,7 +293,24 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Args {
-        Args::parse_from(["metal3-capm3"].iter().chain(args))
+        Cli::parse_from(["metal3-capm3"].iter().chain(args)).args
+    }
+
+    #[test]
+    fn without_a_command_it_is_the_service() {
+        let parse = |args: &[&str]| Cli::try_parse_from(["metal3-capm3"].iter().chain(args));
+        assert!(parse(&[]).unwrap().command.is_none());
+        let cli = parse(&["--namespace", "check"]).unwrap();
+        assert!(cli.command.is_none() && cli.args.namespace == "check");
+        for wrong in [
+            &["--nonsense"][..],
+            &["nonsense"],
+            &["help"],
+            &["check"],
+            &["check", "-v=4"],
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The Cluster API infrastructure provider: Metal3Cluster and Metal3Machine controllers and their webhooks.
 //!
 //! * [`run`] starts everything; [`Args`] are the flags and variables.
+//! * [`check()`] looks at running webhooks and at the HostService, for `helm test`.
 //! * `machine/` and `cluster/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
 //!   decides. `objects.rs` is what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
@@ -8,6 +9,7 @@
 //! * `webhook.rs` converts and admits objects.
 
 mod args;
+mod check;
 mod cluster;
 mod commit;
 mod hosts;
@@ -20,5 +22,6 @@ mod watch;
 mod webhook;
 mod workload;
 
-pub use args::Args;
+pub use args::{Args, Cli, Command};
+pub use check::{CheckArgs, check};
 pub use run::run;

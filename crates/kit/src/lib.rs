@@ -6,10 +6,12 @@
 //! * [`caller`]: who calls, and may they
 //! * [`webhook`]: admission and conversion reviews
 //! * [`lease`]: leader election; [`shutdown`]: signals and supervised tasks
+//! * [`check`]: looks at a server as its callers see it
 //! * [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
 
 pub mod backoff;
 pub mod caller;
+pub mod check;
 pub mod client;
 pub mod lease;
 pub mod metrics;

@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod check;
 mod claim;
 mod crash;
 mod errors;

@@ -217,8 +217,8 @@ impl HostService for Hosts {
 
     async fn list_hosts(&self, request: Request<ListHostsRequest>) -> Answer<ListHostsResponse> {
         self.enter("ListHosts", &request)?;
-        let wanted = request.into_inner().consumer.unwrap();
-        let held = |host: &&Host| held_by(host, &wanted);
+        let wanted = request.into_inner().consumer;
+        let held = |host: &&Host| wanted.as_ref().is_none_or(|wanted| held_by(host, wanted));
         let hosts = self.with(|world| world.hosts.values().filter(held).cloned().collect());
         Ok(Response::new(ListHostsResponse {
             hosts,

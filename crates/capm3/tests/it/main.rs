@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
 
 mod admission;
+mod check;
 mod conversion;
 mod crash;
 #[path = "../common/hosts.rs"]

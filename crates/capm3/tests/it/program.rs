@@ -15,7 +15,7 @@ use crate::hosts::Hosts;
 /// An address with a certificate, where a host service may be or not.
 pub(crate) struct Place {
     port: u16,
-    certificates: ServerDir,
+    pub(crate) certificates: ServerDir,
 }
 
 impl Place {
@@ -26,7 +26,7 @@ impl Place {
         }
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 

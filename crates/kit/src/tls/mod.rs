@@ -24,6 +24,6 @@ pub use listener::{Protocol, TlsListener};
 /// How often Secrets, and where their CA is told, are looked at.
 pub const LOOK: std::time::Duration = std::time::Duration::from_secs(30);
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

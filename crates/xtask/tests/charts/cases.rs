@@ -77,7 +77,6 @@ metal3-bmo: &common
   tls: {certManager: {issuerRef: {kind: ClusterIssuer, name: corp}}}
   networkPolicy: {enabled: true, metricsFrom: [{podSelector: {}}], extraIngress: [{}], extraEgress: [{}]}
   metrics: {port: 9090, service: {annotations: {a/b: c}}, serviceMonitor: {enabled: true, labels: {release: prometheus}}}
-  tests: {enabled: true}
   ironic:
     endpoint: https://ironic.example.com:6385/v1
     username: admin
@@ -98,7 +97,6 @@ metal3-capm3:
   hostService: {address: 'https://bmo.example.com:9443', caConfigMap: bmo-ca}
   metrics: {secure: true, serviceMonitor: {enabled: true}}
   networkPolicy: {enabled: true}
-  tests: {enabled: true}
 ",
     ),
     (
@@ -108,7 +106,6 @@ global: {tls: {source: self-signed}}
 metal3-bmo:
   ironicSim: {enabled: true, latency: 'power=200ms,deploy=5s', speed: 0.5, extraArgs: ['--fault=fail:clean@ns~host-*']}
   networkPolicy: {enabled: true}
-  tests: {enabled: true}
 metal3-capm3: {metrics: {service: {enabled: false}}}
 ",
     ),
