@@ -20,6 +20,7 @@ mod outage;
 mod pause;
 mod program;
 mod queue;
+mod renewed_ca;
 mod rights;
 mod self_signed;
 mod webhooks;
