@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod commit;
 mod hosts;
+mod interruptions;
 mod machine;
 mod metrics;
 mod objects;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts::{self, Hosts, Link};
+use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::objects::Objects;
 use crate::wake::{Waiting, Wakes};
@@ -246,6 +247,7 @@ fn watch_all(
         readiness,
         tasks,
         shutdown,
+        interruptions: Interruptions::default(),
     };
     watching.start("metal3machines", metal3_machine_writer);
     watching.start("metal3clusters", metal3_cluster_writer);
@@ -262,6 +264,7 @@ struct Watching<'a> {
     readiness: &'a Readiness,
     tasks: &'a mut TaskSet,
     shutdown: &'a CancellationToken,
+    interruptions: Interruptions,
 }
 
 impl Watching<'_> {
@@ -277,6 +280,7 @@ impl Watching<'_> {
             objects: self.objects.clone(),
             wakes: self.wakes.clone(),
             synced: self.readiness.condition(name),
+            interruptions: self.interruptions.clone(),
         };
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(name, async move {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher as _};
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,12 +13,17 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use metal3_api::capi::{Cluster, Machine};
+use metal3_kit::backoff::Backoff;
 use metal3_kit::probes::Condition;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::interruptions::{Interruptions, is_absent};
 use crate::objects::{Guarded, Key, Objects, cluster_key, infra_key, metal3_machine_key};
 use crate::wake::Wakes;
+
+/// The longest time between looks at a kind that is not there: somebody just installs it.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// A kind that is watched.
 pub(crate) trait Watched:
@@ -48,6 +54,7 @@ pub(crate) struct Watch<K: Watched> {
     pub(crate) objects: Objects,
     pub(crate) wakes: Wakes,
     pub(crate) synced: Condition,
+    pub(crate) interruptions: Interruptions,
 }
 
 impl<K: Watched> Watch<K> {
@@ -57,22 +64,57 @@ impl<K: Watched> Watch<K> {
             namespace => Api::namespaced(self.client.clone(), namespace),
         };
         let mut events = watcher(api, watcher::Config::default())
-            .default_backoff()
             .modify(|object| object.meta_mut().managed_fields = None)
             .boxed();
-        let mut seen = Seen::default();
+        let (mut seen, backoff) = (Seen::default(), Backoff::default());
         loop {
             let event = tokio::select! {
                 event = events.try_next() => event,
                 () = shutdown.cancelled() => return,
             };
-            match event {
-                Ok(Some(event)) => self.take(event, &mut seen),
+            let delay = match event {
+                Ok(Some(event)) => {
+                    // Each attempt begins with this one, also those that fail.
+                    if !matches!(event, watcher::Event::Init) {
+                        backoff.forget(&());
+                    }
+                    self.take(event, &mut seen);
+                    continue;
+                }
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it starts again");
+                    self.interrupted(&error, seen.complete);
+                    backoff.next((), rand::random()).min(LONGEST_DELAY)
                 }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = shutdown.cancelled() => return,
             }
+        }
+    }
+
+    /// Says why nothing is known yet, or nothing new.
+    fn interrupted(&self, error: &watcher::Error, complete: bool) {
+        let version = K::api_version(&());
+        let tell = self.interruptions.tell(&version);
+        if !is_absent(error) {
+            if tell {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it starts again");
+            }
+            return;
+        }
+        let absent = format!("{}.{}", K::plural(&()), K::group(&()));
+        let remedy = if K::group(&()).starts_with("infrastructure.") {
+            "install the CRDs (chart metal3-crds)"
+        } else {
+            "install Cluster API (clusterctl init)"
+        };
+        if !complete {
+            self.synced.wait_for(format!("{absent}: {remedy}"));
+        }
+        if tell {
+            tracing::warn!(%version, "waiting for {absent}, which Kubernetes does not serve: {remedy}");
         }
     }
 
@@ -93,6 +135,7 @@ impl<K: Watched> Watch<K> {
                 if first {
                     self.objects.listed();
                 }
+                self.interruptions.over(&K::api_version(&()));
                 self.synced.set(true);
             }
             watcher::Event::Apply(object) => {

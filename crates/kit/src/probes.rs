@@ -17,9 +17,11 @@ pub struct Readiness {
     conditions: Arc<Mutex<BTreeMap<&'static str, State>>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct State {
     holds: bool,
+    /// What it waits for, if that is known.
+    waits: Option<String>,
     /// Only shown: the process is ready without it.
     note: bool,
 }
@@ -66,11 +68,10 @@ impl Readiness {
 
     fn report(&self) -> (StatusCode, String) {
         let mut text = String::new();
-        for (name, State { holds, note }) in &*self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            let (sign, word) = match (holds, note) {
+        for (name, state) in &*self.conditions.lock().unwrap_or_else(PoisonError::into_inner) {
+            let (sign, word) = match (state.holds, state.note) {
                 (true, _) => ('+', "ok"),
-                (false, false) => ('-', "not yet"),
+                (false, false) => ('-', state.waits.as_deref().unwrap_or("not yet")),
                 (false, true) => ('~', "not now, ready without it"),
             };
             let _ = writeln!(text, "[{sign}]{name} {word}");
@@ -89,8 +90,18 @@ impl Readiness {
 impl Condition {
     /// Says whether it holds.
     pub fn set(&self, holds: bool) {
+        self.put(holds, None);
+    }
+
+    /// Says that it does not hold, and what it waits for.
+    pub fn wait_for(&self, what: impl Into<String>) {
+        self.put(false, Some(format!("waiting for {}", what.into())));
+    }
+
+    fn put(&self, holds: bool, waits: Option<String>) {
         let state = State {
             holds,
+            waits,
             note: self.note,
         };
         let mut conditions = self
@@ -152,6 +163,13 @@ mod tests {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "[+]a ok\n[-]b not yet\nreadyz check failed".into()
             )
+        );
+        b.wait_for("rain: open the window");
+        let (code, text) = readiness.report();
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            text.contains("[-]b waiting for rain: open the window\n"),
+            "{text}"
         );
         b.set(true);
         assert_eq!(readiness.report().0, StatusCode::OK);

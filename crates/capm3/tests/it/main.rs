@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
 
+mod absent;
 mod admission;
 mod check;
 mod conversion;
