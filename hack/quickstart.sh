@@ -43,9 +43,11 @@ install_packages() {
 
 # What the programs of the management cluster run as. A machine that allows no node still shows the main job, and says so.
 choose_mode() {
-	local why= entry missing=()
-	QUICKSTART_MODE=$(cat "$QUICKSTART_DIR/capi/mode" 2>/dev/null || echo "${MODE:-}")
-	if [ "$QUICKSTART_MODE" != processes ]; then
+	local why entry missing=()
+	export QUICKSTART_MODE=${MODE:-}
+	if [ -e "$QUICKSTART_DIR/capi/mode" ]; then
+		QUICKSTART_MODE=$(cat "$QUICKSTART_DIR/capi/mode")
+	elif [ "$QUICKSTART_MODE" != processes ]; then
 		for entry in $NODE_PACKAGES; do PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}"); done
 		install_packages "${missing[@]}" || true
 		why=$(node possible) && QUICKSTART_MODE=pods || {
@@ -55,7 +57,6 @@ choose_mode() {
 			say "Everything below runs as processes of this machine, with the identity that the pods would have."
 		}
 	fi
-	export QUICKSTART_MODE
 }
 
 setup() {
@@ -137,10 +138,13 @@ down() {
 	return $status
 }
 
+running() { [ -e "$QUICKSTART_DIR/plan.json" ] || die "nothing runs here: start it by make quickstart"; }
+
 case ${1:-} in
-up | cycle | down | setup) "$1" ;;
-check) choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
-grpc) shift; grpc "$@" ;;
-exec | clusterctl) capi "$@" ;;
+up | down | setup) "$1" ;;
+cycle) running; cycle ;;
+check) running; choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
+grpc) running; shift; grpc "$@" ;;
+exec | clusterctl) running; capi "$@" ;;
 *) sed -n '2,17p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

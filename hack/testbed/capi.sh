@@ -49,12 +49,13 @@ enter_netns() {                     # re-exec this script inside the namespace
   if ! ip netns list | awk '{print $1}' | grep -qx "$TB_NETNS"; then
     ip netns add "$TB_NETNS"
     ip -n "$TB_NETNS" link set lo up
-    # `ip netns exec` lays these files over those in /etc. Names of Services are resolved by the cluster's DNS; without pods
-    # they are in the hosts file.
-    mkdir -p "/etc/netns/$TB_NETNS"
-    printf '127.0.0.1 localhost\n%s %s\n' "$TB_IP" "$(hostname)" >"/etc/netns/$TB_NETNS/hosts"
-    [ "$TB_MODE" != pods ] || printf 'search cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n' >"/etc/netns/$TB_NETNS/resolv.conf"
   fi
+  # `ip netns exec` lays these files over those in /etc. Names of Services are resolved by the cluster's DNS; without pods
+  # they are in the hosts file.
+  local etc=/etc/netns/$TB_NETNS
+  mkdir -p "$etc"
+  [ -e "$etc/hosts" ] || printf '127.0.0.1 localhost\n%s %s\n' "$TB_IP" "$(hostname)" >"$etc/hosts"
+  if [ "$TB_MODE" = pods ]; then printf 'search cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n' >"$etc/resolv.conf"; fi
   ip -n "$TB_NETNS" addr add "$TB_IP/32" dev lo 2>/dev/null || true
   exec ip netns exec "$TB_NETNS" env TB_INSIDE=1 "$SELF" "$@"
 }

@@ -73,7 +73,7 @@ possible() {
   grep -qw overlay /proc/filesystems || { echo "the kernel has no overlay file system"; return 1; }
   grep -qE '^[0-9]+:memory:' /proc/self/cgroup || { echo "this machine has no cgroup v1 memory controller, the only kind that this node is proven on"; return 1; }
   [ -z "$(needs)" ] || { echo "missing: $(needs)"; return 1; }
-  TB_DIR=$(mktemp -d) N=$TB_DIR/node          # nothing of a bed is made yet
+  TB_DIR=$(mktemp -d) N=$TB_DIR/node TAG=$TAG-try       # a bed may be there or not
   why=$(mounted try 2>&1) || { echo "cgroups, overlay mounts or namespaces are forbidden here: $(tail -1 <<<"$why")"; rm -rf "$TB_DIR"; return 1; }
   rm -rf "$TB_DIR"
 }
