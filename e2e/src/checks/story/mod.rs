@@ -318,10 +318,15 @@ fn consumer(book: &Book, host: &DynamicObject) -> Result<()> {
 fn states(book: &Book, host: &DynamicObject) -> Result<usize> {
     let name = host.name_any();
     let title = format!("{NAMESPACE}/{name}");
-    let path = told::path(book.log.iter().filter(|line| line.host == title))?;
+    let lines = book.log.iter().filter(|line| line.host == title);
+    if !book.calm {
+        // Logs of pods that were killed are gone, and with them parts of the story.
+        return Ok(lines.filter(|line| line.message == "state changed").count());
+    }
+    let path = told::path(lines)?;
+    let covered = covers(&book.log, host);
     let Some(last) = path.last() else {
-        // The pod that saw them was replaced.
-        ensure!(!book.calm || is_old(host), "the log tells of no change of state");
+        ensure!(!covered, "the log tells of no change of state");
         return Ok(0);
     };
     ensure!(
@@ -330,16 +335,13 @@ fn states(book: &Book, host: &DynamicObject) -> Result<usize> {
         state(host),
         last.to
     );
-    if !book.calm {
-        return Ok(path.len());
-    }
     let events: Vec<&str> = book
         .about("BareMetalHost", &name)
         .iter()
         .map(|event| text(&event.reason))
         .collect();
     let (by_events, by_log) = (told::states_by_events(&events), told::states_by_log(&path));
-    let whole = path.first().is_some_and(|first| first.from.is_empty()) && !is_old(host);
+    let whole = covered && !is_old(host);
     let same = if whole {
         by_events == by_log
     } else {
@@ -353,6 +355,15 @@ fn states(book: &Book, host: &DynamicObject) -> Result<usize> {
         );
     }
     Ok(path.len())
+}
+
+/// Whether the log began before the host did: pods that were replaced, as by an upgrade, took theirs along.
+fn covers(log: &[Line], host: &DynamicObject) -> bool {
+    let began = log
+        .first()
+        .and_then(|line| line.timestamp.parse::<jiff::Timestamp>().ok());
+    let made = host.creation_timestamp().map(|time| time.0);
+    matches!((began, made), (Some(began), Some(made)) if began <= made)
 }
 
 /// Its first events may have been forgotten: the API server keeps them for an hour.
