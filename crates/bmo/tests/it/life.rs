@@ -127,7 +127,12 @@ async fn a_host_that_others_provisioned_never_boots_a_ramdisk() {
     world.create(&world.host("a").externally_provisioned()).await;
     world.reaches("a", "externally provisioned").await;
     let node = "life-external~a";
-    assert_eq!(world.ironic.node(node).await.provision_state, "active");
+    // The state comes first; the node is adopted in it.
+    wait::until("the node to be adopted", wait::LONG, async || {
+        let state = world.ironic.node(node).await.provision_state;
+        if state == "active" { Ok(()) } else { Err(state) }
+    })
+    .await;
     wait::until("the host to be on", wait::LONG, async || {
         world.get("a").await.status.filter(|status| status.powered_on)
     })
