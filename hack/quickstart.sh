@@ -146,5 +146,5 @@ cycle) running; cycle ;;
 check) running; choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
 grpc) running; shift; grpc "$@" ;;
 exec | clusterctl) running; capi "$@" ;;
-*) sed -n '2,17p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+*) sed -n '2,16p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

@@ -77,10 +77,7 @@ fn a_leader_and_a_standby_while_pods_and_kubelet_are_killed_at_random() {
 
 #[test]
 fn without_a_node_it_runs_as_processes_and_says_so() {
-    let run = Run::new(
-        "processes",
-        &[("MODE", "processes"), ("INSTALL", "clusterctl"), ("SIM", "1")],
-    );
+    let run = Run::new("processes", &[("MODE", "processes"), ("SIM", "1")]);
     let up = run.quickstart("up");
     run.assert_up(&up, 3);
     assert!(up.pods.is_empty(), "{:?}", up.pods);

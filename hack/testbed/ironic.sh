@@ -15,7 +15,7 @@
 #   TB_MODE       single: one "ironic" process, no RPC
 #                 split:  ironic-api + ironic-conductor over JSON-RPC (single)
 #   TB_AUTH       http_basic or noauth                (http_basic)
-#   TB_USER/TB_PASSWORD          Ironic credentials   (admin/secret)
+#   TB_USER/TB_PASSWORD          Ironic credentials   (admin/ironic-testbed)
 #   TB_BMC_USER/TB_BMC_PASSWORD  Redfish credentials  (root/calvin)
 #   TB_FAST_TRACK 1: keep the agent running between operations (0)
 #   TB_AUTOMATED_CLEAN           true/false           (true)
@@ -39,7 +39,7 @@ IRONIC_VERSION=39.0.0 SUSHY_TOOLS_VERSION=2.2.0 PYGHMI_VERSION=1.6.19
 TB_DIR=$(readlink -m "${TB_DIR:-./.ironic-testbed}")
 if [[ -f $TB_DIR/settings && ${1:-} != up && ${1:-} != install ]]; then . "$TB_DIR/settings"; fi
 : "${TB_VENV:=${METAL3_TOOLS:-$HOME/.cache/metal3-tools}/ironic-$IRONIC_VERSION-$SUSHY_TOOLS_VERSION-$PYGHMI_VERSION}" "${TB_HOSTS:=10}" "${TB_IPMI:=10}" "${TB_PORT:=26385}" "${TB_TLS:=0}"
-: "${TB_MODE:=single}" "${TB_AUTH:=http_basic}" "${TB_USER:=admin}" "${TB_PASSWORD:=secret}"
+: "${TB_MODE:=single}" "${TB_AUTH:=http_basic}" "${TB_USER:=admin}" "${TB_PASSWORD:=ironic-testbed}"
 : "${TB_BMC_USER:=root}" "${TB_BMC_PASSWORD:=calvin}" "${TB_FAST_TRACK:=0}"
 : "${TB_NAME:=127.0.0.1}"
 : "${TB_CALLBACK_TIMEOUT:=300}" "${TB_ASYNC_INTERVAL:=5}" "${TB_POWER_SYNC:=30}" "${TB_FAST_HASH:=1}" "${TB_AUTOMATED_CLEAN:=true}" "${TB_POWER_DELAY:=0}" "${TB_DEBUG:=0}" "${TB_API_WORKERS:=2}"

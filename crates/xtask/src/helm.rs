@@ -52,6 +52,8 @@ impl Stage {
             "--namespace",
             namespace,
             "--skip-schema-validation",
+            // clusterctl knows no hooks: it would make these pods like any other object.
+            "--skip-tests",
             "-f",
             "-",
         ]);
