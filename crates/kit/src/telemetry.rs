@@ -38,6 +38,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// Logs each call that fails as an error, whatever the caller makes of it.
+const QUIET: &str = "kube_client::client::builder=off";
+
 /// Sends what is left of the traces when it is dropped.
 #[derive(Debug)]
 pub struct Guard {
@@ -59,8 +62,7 @@ impl Drop for Guard {
 /// # Errors
 /// When the filter or the endpoint cannot be used, or logging was started already.
 pub fn init(service: &'static str, version: &'static str, args: &TelemetryArgs) -> Result<Guard> {
-    let filter = EnvFilter::try_new(&args.log_filter)
-        .with_context(|| format!("invalid log filter {:?}", args.log_filter))?;
+    let filter = filter(&args.log_filter)?;
     let lines = match args.log_format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
@@ -88,6 +90,22 @@ pub fn init(service: &'static str, version: &'static str, args: &TelemetryArgs) 
         .try_init()
         .context("logging was started already")?;
     Ok(Guard { provider })
+}
+
+/// The filter that was asked for, without what others log of calls that we make: a failure of those is told by us, as an
+/// error only where it is one. A cluster whose API server is still coming up is none.
+fn filter(text: &str) -> Result<EnvFilter> {
+    let filter = EnvFilter::try_new(text).with_context(|| format!("invalid log filter {text:?}"))?;
+    let asked_for = text.split(',').any(|directive| {
+        let everything = ["debug", "trace"]
+            .iter()
+            .any(|level| directive.trim().eq_ignore_ascii_case(level));
+        everything || directive.contains("kube")
+    });
+    if asked_for {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive(QUIET.parse()?))
 }
 
 fn exporter(service: &'static str, version: &'static str, endpoint: &str) -> Result<SdkTracerProvider> {
@@ -141,5 +159,61 @@ impl Extractor for Incoming<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Page {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(text: &str) -> String {
+        let page = Page::default();
+        let lines = tracing_subscriber::fmt::layer().with_writer(page.clone());
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(text).unwrap()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "kube_client::client::builder", "failed with error");
+            tracing::error!("ours");
+        });
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn calls_that_fail_are_told_by_who_made_them_unless_all_is_asked_for() {
+        for (text, told) in [
+            ("info", false),
+            ("info,metal3_capm3=debug", false),
+            ("debug", true),
+            ("info,kube_client=debug", true),
+        ] {
+            let log = logged(text);
+            assert!(log.contains("ours"), "{text}: {log}");
+            assert_eq!(log.contains("failed with error"), told, "{text}: {log}");
+        }
     }
 }
