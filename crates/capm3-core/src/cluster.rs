@@ -136,6 +136,7 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
         provisioned: Some(true),
     });
     draft.set(Type::InfrastructureReady, true, Reason::Ready, "");
+    draft.achieved = format!("the control plane endpoint is {host}:{port}");
     draft.finish()
 }
 
@@ -167,6 +168,8 @@ fn delete(view: &View<'_>, seen: &Seen, mut draft: Draft) -> Step {
 struct Draft {
     verdict: Verdict,
     stored: Metal3ClusterStatus,
+    /// What the event about a cluster that is ready says.
+    achieved: String,
     conditions: Conditions,
     now: Timestamp,
 }
@@ -184,6 +187,7 @@ impl Draft {
                 after: None,
             },
             stored,
+            achieved: String::new(),
             now,
         }
     }
@@ -203,7 +207,9 @@ impl Draft {
     }
 
     fn finish(mut self) -> Step {
-        let (conditions, events) = self.conditions.summarise(&[Type::InfrastructureReady]);
+        let (conditions, events) = self
+            .conditions
+            .summarise(&[Type::InfrastructureReady], &self.achieved);
         self.verdict.status.conditions = conditions;
         self.verdict.events = events;
         if self.verdict.status != self.stored {

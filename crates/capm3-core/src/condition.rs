@@ -251,8 +251,8 @@ impl Conditions {
         conditions::is_true(&self.list, type_.as_str())
     }
 
-    /// Sets Ready from the others and gives everything back.
-    pub fn summarise(mut self, parts: &[Type]) -> (Vec<Condition>, Vec<Event>) {
+    /// Sets Ready from the others and gives everything back; `achieved` is what the event says once all hold.
+    pub fn summarise(mut self, parts: &[Type], achieved: &str) -> (Vec<Condition>, Vec<Event>) {
         let find = |type_: &Type| conditions::find(&self.list, type_.as_str());
         let failing: Vec<String> = parts
             .iter()
@@ -274,6 +274,11 @@ impl Conditions {
             (true, true) => (Status::True, Reason::Ready, String::new()),
         };
         self.set(Type::Ready, status, reason, message);
+        for event in &mut self.events {
+            if event.reason == Reason::Ready.as_str() && !achieved.is_empty() {
+                achieved.clone_into(&mut event.message);
+            }
+        }
         (self.list, self.events)
     }
 }
@@ -304,7 +309,7 @@ mod tests {
             Reason::AssociateFailed,
             "no host".into(),
         );
-        let (list, _) = conditions.summarise(&[Type::Associated, Type::DataReady]);
+        let (list, _) = conditions.summarise(&[Type::Associated, Type::DataReady], "");
         let ready = conditions::find(&list, "Ready").unwrap();
         assert_eq!(
             (ready.status.as_str(), ready.message.as_str()),
@@ -322,9 +327,11 @@ mod tests {
             Reason::AssociateSuccess,
             String::new(),
         );
-        let (list, _) = conditions.clone().summarise(&[Type::Associated, Type::DataReady]);
+        let (list, _) = conditions
+            .clone()
+            .summarise(&[Type::Associated, Type::DataReady], "");
         assert_eq!(conditions::find(&list, "Ready").unwrap().status, "Unknown");
-        let (list, _) = conditions.summarise(&[Type::Associated]);
+        let (list, _) = conditions.summarise(&[Type::Associated], "");
         assert!(conditions::is_true(&list, "Ready"));
     }
 
@@ -337,7 +344,7 @@ mod tests {
             Reason::AssociateFailed,
             "no host".into(),
         );
-        let (list, events) = first.summarise(&[Type::Associated]);
+        let (list, events) = first.summarise(&[Type::Associated], "");
         assert_eq!(events.len(), 1);
         assert!(events[0].warning);
         let mut second = Conditions::new(&list, None, at(2));
@@ -347,6 +354,6 @@ mod tests {
             Reason::AssociateFailed,
             "still no host".into(),
         );
-        assert_eq!(second.summarise(&[Type::Associated]).1, []);
+        assert_eq!(second.summarise(&[Type::Associated], "").1, []);
     }
 }

@@ -58,6 +58,12 @@ fn an_endpoint_makes_the_cluster_provisioned() {
     );
     assert_eq!(first.status.failure_domains, infra.spec.failure_domains);
     assert_eq!(state(&first, "Ready"), "True Ready");
+    let told: Vec<_> = first
+        .events
+        .iter()
+        .map(|event| (event.reason, event.message.as_str()))
+        .collect();
+    assert_eq!(told, [("Ready", "the control plane endpoint is 10.0.0.9:6443")]);
     infra.metadata.finalizers = Some(vec![names::FINALIZER_METAL3_CLUSTER.into()]);
     infra.status = Some(first.status.clone());
     let second = match plan(

@@ -265,7 +265,10 @@ fn the_node_with_the_hosts_label_gets_the_provider_id_before_cluster_api_hears_o
         verdict.status.initialization.as_ref().unwrap().provisioned,
         Some(true)
     );
-    assert_eq!(condition(&verdict, "Ready").0, "True Ready");
+    assert_eq!(condition(&verdict, "Ready"), ("True Ready".into(), ""));
+    let ready = verdict.events.iter().find(|event| event.reason == "Ready");
+    let message = format!("host ns/h0 has provider ID {ID}");
+    assert_eq!(ready.map(|event| &event.message), Some(&message));
     assert_eq!(verdict.waiting, None);
 }
 

@@ -83,6 +83,8 @@ pub struct Verdict {
 pub(super) struct Draft {
     status: Metal3MachineStatus,
     stored: Metal3MachineStatus,
+    /// What the event about a machine that is ready says.
+    achieved: String,
     conditions: Conditions,
     changes: Changes,
     finalizer: Finalizer,
@@ -98,6 +100,7 @@ impl Draft {
             conditions: Conditions::new(&stored.conditions, view.machine.metadata.generation, now),
             status: stored.clone(),
             stored,
+            achieved: String::new(),
             changes: Changes::default(),
             finalizer: Finalizer::Keep,
             requeue: Requeue::OnChange,
@@ -130,6 +133,10 @@ impl Draft {
         if stored != Some(provider_id) {
             self.changes.provider_id = Some(provider_id.to_owned());
         }
+    }
+
+    pub(super) fn achieve(&mut self, what: String) {
+        self.achieved = what;
     }
 
     pub(super) fn name_host(&mut self, host: &HostKey, stored: Option<&str>) {
@@ -228,7 +235,7 @@ impl Draft {
         if waiting.is_some() && self.requeue == Requeue::OnChange {
             self.requeue = Requeue::After(SAFETY);
         }
-        let (conditions, events) = self.conditions.summarise(&PARTS);
+        let (conditions, events) = self.conditions.summarise(&PARTS, &self.achieved);
         self.status.conditions = conditions;
         if self.status != self.stored {
             self.status.last_updated = Some(time(self.now));

@@ -32,6 +32,7 @@ pub(super) fn plan(
     mut draft: Draft,
 ) -> Step {
     let id = format!("metal3://{}/{}/{}", view.namespace(), host.key.name, view.name());
+    draft.achieve(format!("host {} has provider ID {id}", host.key));
     let stored = view.machine.spec.provider_id.as_deref();
     let has_node = owner
         .status
