@@ -1,6 +1,6 @@
 # The front door. Every target installs what it needs or says precisely what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-down test bench lint gen dist tools
+.PHONY: help quickstart quickstart-down test bench lint gen dist images tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -26,6 +26,9 @@ gen: ## CRDs, gRPC code, docs
 dist: ## the release folder of the clusterctl provider, in dist/
 	@hack/tools/build.sh helm
 	@cargo xtask dist
+
+images: ## the container images as release would have them, in dist/images, without a Docker daemon
+	@hack/images.sh full
 
 tools: ## build the real programs that tests and quickstart use
 	@hack/tools/build.sh all

@@ -85,6 +85,11 @@ fn without_a_node_it_runs_as_processes_and_says_so() {
     run.assert_down();
 }
 
+/// What a developer may have set for runs by hand.
+const SETTINGS: [&str; 10] = [
+    "SIM", "INSTALL", "TLS", "HOSTS", "WORKERS", "BMO", "CAPM3", "CHAOS", "MODE", "FORCE",
+];
+
 /// One quickstart of its own: own state folder, own network namespace. Cleared away however the test ends.
 struct Run {
     name: &'static str,
@@ -109,6 +114,9 @@ impl Run {
     /// `hack/quickstart.sh` with its output in a file.
     fn command(&self, verb: &str, log: &File) -> Command {
         let mut command = Command::new(metal3_testkit::workspace().join("hack/quickstart.sh"));
+        for setting in SETTINGS {
+            command.env_remove(setting);
+        }
         command
             .arg(verb)
             .envs(self.env.iter().cloned())
