@@ -113,7 +113,7 @@ pub(crate) fn refresh(
     let rows = [
         ("Ready", ready, message(ready.0)),
         ("Manageable", table.manageable, String::new()),
-        ("AvailableForProvisioning", table.available, String::new()),
+        ("AvailableForProvisioning", table.available, unavailable(status)),
         ("Provisioned", table.provisioned, String::new()),
         ("Progressing", table.progressing, String::new()),
     ];
@@ -127,6 +127,26 @@ pub(crate) fn refresh(
         conditions::set(&mut status.conditions, new, generation, now);
     }
     health(status, hardware, generation, now);
+}
+
+/// Why the host cannot be chosen for a deployment; of its state alone, so that it costs no write of its own.
+fn unavailable(status: &BareMetalHostStatus) -> String {
+    use ProvisioningState as S;
+    let why = match &status.provisioning.state {
+        S::Ready | S::Available => "",
+        S::None => "the host is new",
+        S::Unmanaged => "the host is not managed; set spec.bmc to have it managed",
+        S::Registering => "the host is being registered",
+        S::MatchProfile | S::Inspecting => "the host is being inspected",
+        S::Preparing => "the host is being prepared",
+        S::Provisioning => "an image is being deployed on the host",
+        S::Provisioned => "the host runs the image that was deployed on it",
+        S::ExternallyProvisioned => "the host runs what others installed on it",
+        S::Deprovisioning => "the host is being deprovisioned",
+        S::PoweringOffBeforeDelete | S::Deleting => "the host is being deleted",
+        S::Unknown(state) => return format!("the state {state:?} of the host is not known"),
+    };
+    why.to_owned()
 }
 
 /// A pass that ends before the power is looked at knows nothing new.
@@ -153,19 +173,38 @@ fn health(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let known = conditions::find(&status.conditions, "Healthy").is_some();
-    let (holds, reason) = match hardware.and_then(|hardware| hardware.health.as_deref()) {
-        Some("OK") => (Status::True, "Healthy"),
-        Some("Warning") => (Status::False, "Warning"),
-        Some("Critical") => (Status::False, "CriticalError"),
+    // One from before there was a message gets it.
+    let known = conditions::find(&status.conditions, "Healthy")
+        .is_some_and(|old| old.status != "Unknown" || !old.message.is_empty());
+    let (holds, reason, message) = match hardware.and_then(|hardware| hardware.health.as_deref()) {
+        Some("OK") => (Status::True, "Healthy", String::new()),
+        Some("Warning") => (
+            Status::False,
+            "Warning",
+            "the BMC warns of the hardware; see the BMC's log".to_owned(),
+        ),
+        Some("Critical") => (
+            Status::False,
+            "CriticalError",
+            "the BMC tells of a critical fault of the hardware; see the BMC's log".to_owned(),
+        ),
         None | Some("") if known => return,
-        None | Some(_) => (Status::Unknown, "Unknown"),
+        None | Some("") => (
+            Status::Unknown,
+            "Unknown",
+            "the BMC has not told the health of the hardware".to_owned(),
+        ),
+        Some(other) => (
+            Status::Unknown,
+            "Unknown",
+            format!("the BMC tells a health that is not known: {other}"),
+        ),
     };
     let new = New {
         type_: "Healthy",
         status: holds,
         reason,
-        message: String::new(),
+        message,
     };
     conditions::set(&mut status.conditions, new, generation, now);
 }
