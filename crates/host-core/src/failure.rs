@@ -40,14 +40,17 @@ pub(crate) fn held_back(
 
 pub(crate) fn secret_changed(view: &HostView<'_>, status: &BareMetalHostStatus) -> bool {
     match &view.secret {
-        BmcSecret::Found { version } => {
+        BmcSecret::Found { version, same } => {
             let tried = &status.tried_credentials;
             let name = tried
                 .credentials
                 .as_ref()
                 .and_then(|secret| secret.name.as_deref());
-            tried.credentials_version.as_deref() != Some(version)
-                || name != Some(view.host.spec.bmc.credentials_name.as_str())
+            let known = tried
+                .credentials_version
+                .as_ref()
+                .is_some_and(|tried| tried == version || same.contains(tried));
+            !known || name != Some(view.host.spec.bmc.credentials_name.as_str())
         }
         BmcSecret::Missing | BmcSecret::Incomplete { .. } | BmcSecret::NotNeeded => false,
     }

@@ -15,6 +15,8 @@ pub enum BmcSecret {
     Found {
         /// `metadata.resourceVersion`.
         version: String,
+        /// Earlier versions that are known to give the same access: only labels and the like changed since.
+        same: Vec<String>,
     },
     /// It does not exist.
     Missing,

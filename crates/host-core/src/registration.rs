@@ -47,9 +47,12 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
         BmcSecret::Missing | BmcSecret::Incomplete { .. } | BmcSecret::NotNeeded => return Ok(()),
     }
     let changed = secret_changed(pass.view, &pass.status);
-    if changed {
-        pass.status.tried_credentials = current_credentials(pass);
+    let current = current_credentials(pass);
+    if !changed && pass.status.good_credentials == pass.status.tried_credentials {
+        // Nothing to verify: what was verified has a new version.
+        pass.status.good_credentials.clone_from(&current);
     }
+    pass.status.tried_credentials = current;
     let answer = pass.need(pass.seen.register.as_ref(), || {
         Ask::Register(Box::new(arguments(pass, changed)))
     })?;
@@ -119,7 +122,7 @@ fn secret_name(pass: &Pass<'_>) -> (String, String) {
 fn current_credentials(pass: &Pass<'_>) -> CredentialsStatus {
     let (namespace, name) = secret_name(pass);
     let version = match &pass.view.secret {
-        BmcSecret::Found { version } => Some(version.clone()),
+        BmcSecret::Found { version, .. } => Some(version.clone()),
         BmcSecret::Missing | BmcSecret::Incomplete { .. } | BmcSecret::NotNeeded => None,
     };
     let credentials = SecretReference {

@@ -140,6 +140,13 @@ fn secret(value: &Value) -> BmcSecret {
     match value {
         Value::String(word) if word == "missing" => BmcSecret::Missing,
         Value::String(version) => world::found(version),
+        Value::Object(fields) if fields.contains_key("version") => {
+            let text = |field: &str| fields[field].as_str().expect("a version").to_owned();
+            BmcSecret::Found {
+                version: text("version"),
+                same: vec![text("same")],
+            }
+        }
         other => BmcSecret::Incomplete {
             message: other["incomplete"].as_str().expect("incomplete").into(),
         },

@@ -49,6 +49,7 @@ pub(super) async fn bmc(
         Ok(credentials) => Ok((
             BmcSecret::Found {
                 version: secret.version,
+                same: secret.same,
             },
             Some(BmcAccess {
                 address: bmc.address.clone(),

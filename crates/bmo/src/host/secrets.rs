@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_provisioner::{ConfigDrive, Credentials, HostKey};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::controller::reference;
@@ -27,7 +27,43 @@ use crate::watch::Guarded;
 #[derive(Clone, Debug)]
 pub(super) struct BmcCredentials {
     pub(super) version: String,
+    /// Earlier versions with the same content, the newest last.
+    pub(super) same: Vec<String>,
     pub(super) credentials: Result<Credentials, String>,
+}
+
+/// Versions of a Secret that are remembered: hosts that share it have not all looked at it since each change.
+const REMEMBERED: usize = 16;
+
+impl BmcCredentials {
+    /// What is known once a version was read: who edits labels, as claims do, changes the version and nothing else.
+    fn after(known: Option<Self>, version: String, credentials: Result<Credentials, String>) -> Self {
+        let mut same = match known {
+            Some(mut known) if known.gives(&credentials) => {
+                if known.version != version {
+                    known.same.push(known.version);
+                }
+                known.same
+            }
+            Some(_) | None => Vec::new(),
+        };
+        same.drain(..same.len().saturating_sub(REMEMBERED));
+        Self {
+            version,
+            same,
+            credentials,
+        }
+    }
+
+    fn gives(&self, other: &Result<Credentials, String>) -> bool {
+        match (&self.credentials, other) {
+            (Ok(one), Ok(other)) => {
+                one.username == other.username
+                    && one.password.expose_secret() == other.password.expose_secret()
+            }
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -123,11 +159,10 @@ impl Secrets {
             }
             None => secret,
         };
-        let found = BmcCredentials {
-            version: secret.resource_version().unwrap_or_default(),
-            credentials: parse(&namespace, name, secret.data.as_ref()),
-        };
+        let version = secret.resource_version().unwrap_or_default();
+        let content = parse(&namespace, name, secret.data.as_ref());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = BmcCredentials::after(cache.contents.remove(&secret_key), version, content);
         cache.contents.insert(secret_key, found.clone());
         Ok(Some(found))
     }
@@ -303,4 +338,40 @@ fn parse(
         username: field("username")?.to_owned(),
         password: field("password")?.to_owned().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(known: Option<BmcCredentials>, version: &str, password: &str) -> BmcCredentials {
+        let credentials = Credentials {
+            username: "admin".into(),
+            password: password.into(),
+        };
+        BmcCredentials::after(known, version.into(), Ok(credentials))
+    }
+
+    #[test]
+    fn versions_with_the_same_content_are_known_as_such() {
+        let first = read(None, "1", "a");
+        let again = read(Some(first), "1", "a");
+        assert!(again.same.is_empty());
+        let labelled = read(Some(again), "2", "a");
+        let labelled = read(Some(labelled), "3", "a");
+        assert_eq!(labelled.same, ["1", "2"]);
+        let changed = read(Some(labelled.clone()), "4", "b");
+        assert!(changed.same.is_empty());
+        let broken = BmcCredentials::after(Some(labelled), "4".into(), Err("no password".into()));
+        assert!(broken.same.is_empty());
+        assert!(read(Some(broken), "5", "a").same.is_empty());
+        let mut many = read(None, "0", "a");
+        for version in 1..40 {
+            many = read(Some(many), &version.to_string(), "a");
+        }
+        assert_eq!(
+            (many.same.len(), many.same.last().map(String::as_str)),
+            (REMEMBERED, Some("38"))
+        );
+    }
 }

@@ -148,6 +148,7 @@ impl World {
 pub(crate) fn found(version: &str) -> BmcSecret {
     BmcSecret::Found {
         version: version.into(),
+        same: Vec::new(),
     }
 }
 
