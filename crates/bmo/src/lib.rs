@@ -9,6 +9,7 @@
 mod args;
 mod backend;
 mod check;
+mod events;
 mod grpc;
 mod host;
 mod metrics;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::metrics::Metrics;
+use metal3_provisioner::HostKey;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -29,6 +30,15 @@ pub(crate) struct HostError {
 pub(crate) struct Host {
     pub(crate) namespace: String,
     pub(crate) host: String,
+}
+
+impl Host {
+    fn of(key: &HostKey) -> Self {
+        Self {
+            namespace: key.namespace.clone(),
+            host: key.name.clone(),
+        }
+    }
 }
 
 /// A write to Kubernetes.
@@ -82,6 +92,20 @@ impl HostMetrics {
             registry.register_collector(Box::new(Requests(backend)));
         });
         host
+    }
+
+    pub(crate) fn pass(&self, key: &HostKey) {
+        self.reconciles.get_or_create(&Host::of(key)).inc();
+    }
+
+    /// The host is gone, and with it everything that was counted of it alone.
+    pub(crate) fn forget(&self, key: &HostKey) {
+        self.reconciles.remove(&Host::of(key));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn passes_of(&self, key: &HostKey) -> Option<u64> {
+        self.reconciles.get(&Host::of(key)).map(|counter| counter.get())
     }
 
     pub(crate) fn wrote(&self, kind: &'static str) {

@@ -54,6 +54,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         triggers,
         leadership: leadership.clone(),
         synced: readiness.condition("hosts"),
+        metrics: host_metrics.clone(),
     };
     let watching = watch::run(client.clone(), args.namespaces(), feed, shutdown.clone());
     tasks.spawn("host watch", async move {
@@ -67,7 +68,13 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     tracing::info!(address = %listener.local_addr(), "host service listens");
     tasks.spawn(
         "host service",
-        grpc::serve(client.clone(), index, listener, shutdown.clone()),
+        grpc::serve(
+            client.clone(),
+            index,
+            host_metrics.clone(),
+            listener,
+            shutdown.clone(),
+        ),
     );
     let authority = Authority::new(client.clone(), None);
     let (address, secure, stop) = (args.metrics_addr.clone(), args.metrics_secure, shutdown.clone());

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::grpc::{HostIndex, project};
+use crate::metrics::HostMetrics;
 
 /// A host as it arrives: one that cannot be read must not stop the others.
 pub(crate) type Guarded = DeserializeGuard<BareMetalHost>;
@@ -30,6 +31,8 @@ pub(crate) struct Feed {
     pub(crate) triggers: UnboundedSender<Guarded>,
     pub(crate) leadership: Leadership,
     pub(crate) synced: Condition,
+    /// Forgets hosts that are gone.
+    pub(crate) metrics: HostMetrics,
 }
 
 /// Watches until shutdown.
@@ -184,9 +187,12 @@ impl Scopes {
             self.early.push(host);
             return;
         }
+        let key = key(&host);
         self.feed
             .writer
             .apply_watcher_event(&watcher::Event::Delete(host));
+        // After the store: a pass that counted itself looks there last.
+        self.feed.metrics.forget(&key);
     }
 }
 
@@ -221,6 +227,7 @@ mod tests {
         store: Store<Guarded>,
         index: Arc<HostIndex>,
         triggered: UnboundedReceiver<Guarded>,
+        metrics: HostMetrics,
     }
 
     fn world(count: usize) -> World {
@@ -233,12 +240,15 @@ mod tests {
             triggers,
             leadership: Leadership::always(),
             synced: Readiness::default().condition("hosts"),
+            metrics: HostMetrics::default(),
         };
+        let metrics = feed.metrics.clone();
         World {
             scopes: Scopes::new(count, feed),
             store,
             index,
             triggered,
+            metrics,
         }
     }
 
@@ -296,6 +306,26 @@ mod tests {
         assert_eq!(world.names(), ["a1", "a3", "b1"]);
         assert_eq!(world.woken(), ["a3"]);
         assert_eq!(world.index.len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_counted_any_more_of_a_host_that_is_gone() {
+        let mut world = world(1);
+        let names = ["deleted", "missed", "left"];
+        world.list(0, names.iter().map(|name| host("a", name, 1)).collect());
+        for name in names {
+            world.metrics.pass(&HostKey::new("a", name));
+        }
+        world
+            .scopes
+            .take(0, watcher::Event::Delete(host("a", "deleted", 1)));
+        // Its deletion was missed: it is not in the next listing.
+        world.list(0, vec![host("a", "left", 1)]);
+        let counted = |name| {
+            let key = HostKey::new("a", name);
+            world.metrics.passes_of(&key)
+        };
+        assert_eq!(names.map(counted), [None, None, Some(1)]);
     }
 
     #[test]

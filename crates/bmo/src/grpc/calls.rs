@@ -59,8 +59,12 @@ impl Service {
             let Some(host) = candidates.first() else { continue };
             let patch = intent::claim(host, &request, consumer)?;
             if let Some(host) = self.store.write(host, patch).await? {
-                self.store.label_credentials(&host, &request.cluster_name).await?;
+                // Before anything else: the host's controller goes on at once, and tells of it.
                 tracing::info!(host = %intent::title(&host), consumer = %consumer.name, ?reason, "host claimed");
+                if reason != ClaimReason::Existing {
+                    self.store.tell(&host, consumer, "Claimed", "claimed").await;
+                }
+                self.store.label_credentials(&host, &request.cluster_name).await?;
                 let failure_domain = host.failure_domain.clone();
                 return Ok(v1::ClaimHostResponse {
                     host: Some(host),
@@ -141,6 +145,7 @@ impl Service {
                         .await?;
                     if let Some(host) = self.store.write(&host, patch).await? {
                         tracing::info!(host = %key, consumer = %consumer.name, "host released");
+                        self.store.tell(&host, consumer, "Released", "released").await;
                         return Ok(answer(Phase::Released, Some(host)));
                     }
                 }

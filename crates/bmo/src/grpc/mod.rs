@@ -36,6 +36,8 @@ use auth::Authority;
 use service::Service;
 use store::Store;
 
+use crate::metrics::HostMetrics;
+
 /// No call takes longer; streams are exempt, they have no answer to wait for.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Nothing that we send or take is near this.
@@ -48,11 +50,12 @@ const MESSAGE_LIMIT: usize = 1024 * 1024;
 pub(crate) async fn serve(
     client: Client,
     index: Arc<HostIndex>,
+    metrics: HostMetrics,
     listener: TlsListener,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let store = Store::new(client.clone(), Arc::clone(&index));
+    let store = Store::new(client.clone(), Arc::clone(&index), metrics);
     let service = Service::new(Arc::clone(&index), store, Authority::new(client));
     let service = HostServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
     health.set_not_serving::<HostServiceServer<Service>>().await;

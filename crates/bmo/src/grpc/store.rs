@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
+use metal3_host_core::EventKind;
 use metal3_kit::client::brief;
 use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
-use metal3_rpc::v1::{GetInventoryRequest, GetInventoryResponse, Host, HostRef};
+use metal3_rpc::v1::{Consumer, GetInventoryRequest, GetInventoryResponse, Host, HostRef};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -19,16 +20,55 @@ use super::index::HostIndex;
 use super::intent::title;
 use super::project::project;
 use super::request::same_uid;
+use crate::events::{self, Told};
+use crate::metrics::HostMetrics;
 
 /// Access to the Kubernetes API; every answer also goes into the index, so that own writes are seen at once.
 pub(super) struct Store {
     client: Client,
     index: Arc<HostIndex>,
+    metrics: HostMetrics,
 }
 
 impl Store {
-    pub(super) const fn new(client: Client, index: Arc<HostIndex>) -> Self {
-        Self { client, index }
+    pub(super) const fn new(client: Client, index: Arc<HostIndex>, metrics: HostMetrics) -> Self {
+        Self {
+            client,
+            index,
+            metrics,
+        }
+    }
+
+    /// Says on a host what its consumer did.
+    pub(super) async fn tell(&self, host: &Host, consumer: &Consumer, reason: &'static str, deed: &str) {
+        let Some(reference) = &host.r#ref else { return };
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let about = ObjectReference {
+            namespace: text(&reference.namespace),
+            name: text(&reference.name),
+            uid: text(&reference.uid),
+            ..BareMetalHost::default().object_ref(&())
+        };
+        let related = ObjectReference {
+            api_version: text(&consumer.api_version),
+            kind: text(&consumer.kind),
+            namespace: text(&consumer.namespace),
+            name: text(&consumer.name),
+            uid: text(&consumer.uid),
+            ..ObjectReference::default()
+        };
+        let message = format!(
+            "{deed} by {} {}/{}",
+            consumer.kind, consumer.namespace, consumer.name
+        );
+        let told = Told {
+            about,
+            related: Some(related),
+            kind: EventKind::Normal,
+            reason,
+            message,
+        };
+        events::publish(&self.client, &self.metrics, told).await;
     }
 
     /// The host as it is now; `None` when it does not exist or has another UID than the reference.

@@ -3,21 +3,18 @@
 
 use std::sync::{Arc, PoisonError};
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _, ResourceExt as _};
 use metal3_api::metal3::hardware_data::{HardwareData, HardwareDetails};
-use metal3_api::metal3::host::BareMetalHost;
+use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
 use metal3_api::names;
 use metal3_host_core::{EventKind, Finish, Verdict, Write};
-use metal3_provisioner::HostKey;
 use serde_json::{Value, json};
 
 use super::observe::key;
 use super::reconcile::{Context, Failure};
-use crate::metrics::HostError;
+use crate::events::{self, Told};
+use crate::metrics::{HostError, Transition};
 use crate::watch::Guarded;
 
 /// Owner of the fields we apply.
@@ -56,6 +53,7 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
                 .await?;
             context.metrics.wrote("status");
             remember(context, &current);
+            report(context, host, verdict.transition.as_ref());
         }
     }
     for write in writes {
@@ -78,7 +76,10 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             .cloned()
             .collect();
         match set_finalizers(context, &api, &current, &rest).await {
-            Ok(_) => tracing::info!(host = %key(host), "host deleted"),
+            Ok(_) => {
+                report(context, host, verdict.transition.as_ref());
+                tracing::info!(host = %key(host), "host deleted");
+            }
             Err(Failure::Kubernetes(kube::Error::Api(error))) if error.code == 404 => {}
             Err(failure) => return Err(failure),
         }
@@ -89,6 +90,21 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             .remove(&key(host));
     }
     Ok(())
+}
+
+/// Tells of a change of state; only of one that was written, or it would be told again by the pass that writes it.
+fn report(
+    context: &Context,
+    host: &BareMetalHost,
+    transition: Option<&(ProvisioningState, ProvisioningState)>,
+) {
+    let Some((from, to)) = transition else { return };
+    tracing::info!(host = %key(host), from = from.as_str(), to = to.as_str(), "state changed");
+    let labels = Transition {
+        prev_state: from.to_string(),
+        new_state: to.to_string(),
+    };
+    context.metrics.transitions.get_or_create(&labels).inc();
 }
 
 fn remember(context: &Context, host: &BareMetalHost) {
@@ -195,7 +211,6 @@ async fn release_hardware_data(context: &Context, host: &BareMetalHost) -> Resul
     Ok(())
 }
 
-/// Events are told, not guaranteed: a failure is logged only.
 async fn publish(context: &Context, host: &BareMetalHost, event: &metal3_host_core::Event) {
     let told = Told {
         about: host.object_ref(&()),
@@ -204,7 +219,7 @@ async fn publish(context: &Context, host: &BareMetalHost, event: &metal3_host_co
         reason: event.reason,
         message: event.message.clone(),
     };
-    publish_event(context, told).await;
+    events::publish(&context.client, &context.metrics, told).await;
 }
 
 /// Says on a host that it cannot be read; its status cannot say so.
@@ -216,61 +231,99 @@ pub(super) async fn publish_unreadable(context: &Context, host: &Guarded, cause:
         reason: "InvalidObject",
         message: format!("the host cannot be read and is left alone: {cause}; correct it by kubectl edit"),
     };
-    publish_event(context, told).await;
+    events::publish(&context.client, &context.metrics, told).await;
 }
 
-/// An event, before it is known when it is told.
-struct Told {
-    about: ObjectReference,
-    related: Option<ObjectReference>,
-    kind: EventKind,
-    reason: &'static str,
-    message: String,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
-async fn publish_event(context: &Context, told: Told) {
-    let Told {
-        about,
-        related,
-        kind,
-        reason,
-        message,
-    } = told;
-    let (namespace, name) = (
-        about.namespace.clone().unwrap_or_default(),
-        about.name.clone().unwrap_or_default(),
-    );
-    let api: Api<Event> = Api::namespaced(context.client.clone(), &namespace);
-    let now = Time(Timestamp::now());
-    let object = Event {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{name}-")),
-            namespace: Some(namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        involved_object: ObjectReference {
-            resource_version: None,
-            ..about
-        },
-        related,
-        reason: Some(reason.to_owned()),
-        message: Some(message),
-        type_: Some(match kind {
-            EventKind::Normal => "Normal".to_owned(),
-            EventKind::Warning => "Warning".to_owned(),
-        }),
-        count: Some(1),
-        first_timestamp: Some(now.clone()),
-        last_timestamp: Some(now),
-        source: Some(EventSource {
-            component: Some("metal3-baremetal-controller".to_owned()),
-            ..EventSource::default()
-        }),
-        reporting_component: Some("metal3.io/baremetal-controller".to_owned()),
-        ..Event::default()
-    };
-    context.metrics.wrote("event");
-    if let Err(error) = api.create(&PostParams::default(), &object).await {
-        tracing::warn!(host = %HostKey::new(namespace, name), reason, %error, "event not published");
+    use http::{Method, Request, Response};
+    use jiff::Timestamp;
+    use kube::Client;
+    use kube::client::Body;
+    use metal3_host_core::{BmcSecret, HostView, Observed, Settings, Step, step};
+    use metal3_ironic::IronicProvisioner;
+    use metal3_kit::backoff::Backoff;
+    use metal3_kit::lease::Leadership;
+
+    use super::super::secrets::Secrets;
+    use super::*;
+    use crate::metrics::HostMetrics;
+
+    /// An API server that answers writes of the status with this code, and everything else with what was sent or patched.
+    fn api(host: &BareMetalHost, code: Arc<AtomicU16>) -> Client {
+        let host = serde_json::to_vec(host).unwrap();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let status = request.method() == Method::PUT;
+            let code = if status { code.load(Ordering::Relaxed) } else { 200 };
+            let body = if code == 409 {
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 409, "reason": "Conflict"})
+                    .to_string()
+                    .into_bytes()
+            } else {
+                host.clone()
+            };
+            let answer = Response::builder().status(code).body(Body::from(body)).unwrap();
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        });
+        Client::new(service, "metal3")
+    }
+
+    fn context(client: Client) -> Context {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let endpoint = |name: &str| (name == "IRONIC_ENDPOINT").then(|| "http://ironic.test/v1/".to_owned());
+        let settings = metal3_ironic::Settings::from_env(endpoint).unwrap();
+        let metrics = HostMetrics::default();
+        Context {
+            secrets: Secrets::new(client.clone(), metrics.clone()),
+            client,
+            backend: IronicProvisioner::new(settings).unwrap().0,
+            leadership: Leadership::always(),
+            metrics,
+            settings: Settings::default(),
+            store: kube::runtime::reflector::store().0,
+            backoff: Backoff::default(),
+            written: Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_of_state_is_told_once_it_is_written() {
+        let host: BareMetalHost = serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "metal3", "resourceVersion": "1"},
+            "spec": {"online": true, "bmc": {"address": "redfish://bmc/redfish/v1/Systems/1", "credentialsName": "s"}},
+        }))
+        .unwrap();
+        let code = Arc::new(AtomicU16::new(409));
+        let context = context(api(&host, Arc::clone(&code)));
+        let view = HostView {
+            host: &host,
+            hardware: None,
+            secret: BmcSecret::NotNeeded,
+            settings: &context.settings,
+        };
+        let Step::Finish(verdict) = step(&view, &Observed::default(), Timestamp::UNIX_EPOCH) else {
+            panic!("a new host needs no answers")
+        };
+        let (from, to) = verdict.transition.clone().unwrap();
+        let labels = Transition {
+            prev_state: from.to_string(),
+            new_state: to.to_string(),
+        };
+        let told = || {
+            context
+                .metrics
+                .transitions
+                .get(&labels)
+                .map(|counter| counter.get())
+        };
+        let lost = commit(&context, &host, (*verdict).clone()).await.unwrap_err();
+        assert!(lost.is_conflict(), "{lost}");
+        assert_eq!(told(), None);
+        code.store(200, Ordering::Relaxed);
+        commit(&context, &host, *verdict).await.unwrap();
+        assert_eq!(told(), Some(1));
     }
 }

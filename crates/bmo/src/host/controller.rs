@@ -24,6 +24,8 @@ use crate::Args;
 use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 
+const CONFLICT_RETRY: Duration = Duration::from_millis(50);
+
 /// Everything the controller needs.
 pub(crate) struct Controller {
     pub(crate) client: Client,
@@ -82,6 +84,7 @@ impl Controller {
             metrics: self.metrics,
             settings: self.settings,
             secrets,
+            store: reader.clone(),
             backoff: Backoff::default(),
             written: std::sync::Mutex::default(),
         });
@@ -106,17 +109,45 @@ pub(super) fn reference(key: &HostKey) -> ObjectRef<Guarded> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
+/// Counts a failure, if it is one: who lost the race for a write decides anew, and nothing is wrong with that.
+fn counts(metrics: &HostMetrics, failure: &Failure) -> bool {
+    let failed = !failure.is_conflict();
+    if failed {
+        metrics.reconcile_errors.inc();
+    }
+    failed
+}
+
 /// Infrastructure trouble: conflicts at once, the rest with growing delay.
 #[expect(clippy::needless_pass_by_value, reason = "signature of kube's error policy")]
 fn error_policy(host: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
     let key = super::observe::key(host.as_ref());
-    context.metrics.reconcile_errors.inc();
-    if failure.is_conflict() {
+    if !counts(&context.metrics, failure) {
         tracing::debug!(host = %key, error = %failure, "host changed meanwhile");
-        return Action::requeue(Duration::from_millis(50));
+        return Action::requeue(CONFLICT_RETRY);
     }
     let jitter = f64::from(Timestamp::now().subsec_nanosecond()) / 1e9;
     let delay = context.backoff.next(key.clone(), jitter);
     tracing::warn!(host = %key, error = %failure, ?delay, "pass failed");
     Action::requeue(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_no_error() {
+        let metrics = HostMetrics::default();
+        let answer = |code| {
+            let status = Status::failure("it does not work", "Because").with_code(code);
+            Failure::Kubernetes(kube::Error::Api(Box::new(status)))
+        };
+        assert!(!counts(&metrics, &answer(409)));
+        assert_eq!(metrics.reconcile_errors.get(), 0);
+        assert!(counts(&metrics, &answer(500)));
+        assert_eq!(metrics.reconcile_errors.get(), 1);
+    }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt as _};
 use metal3_api::metal3::hardware_data::HardwareData;
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{
-    Answer, Ask, HostView, Observed, Requeue, Settings, Step, Verdict, backoff_minutes, step, unavailable,
+    Answer, Ask, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
@@ -21,9 +22,10 @@ use metal3_provisioner::{HostKey, HostRef, Kind, Provisioner as _};
 use thiserror::Error;
 
 use super::commit::{commit, publish_unreadable};
+use super::controller::reference;
 use super::observe;
 use super::secrets::Secrets;
-use crate::metrics::{Host, HostMetrics};
+use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 
 /// What every pass shares.
@@ -34,6 +36,8 @@ pub(super) struct Context {
     pub(super) metrics: HostMetrics,
     pub(super) settings: Settings,
     pub(super) secrets: Secrets,
+    /// What the controller passes over.
+    pub(super) store: Store<Guarded>,
     pub(super) backoff: Backoff<HostKey>,
     /// Hosts as they were after our last write, until the watch has caught up.
     pub(super) written: Mutex<HashMap<HostKey, Arc<BareMetalHost>>>,
@@ -72,11 +76,11 @@ pub(super) async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> R
         }
     };
     let host = newest(&context, &key, cached);
-    let labels = Host {
-        namespace: key.namespace.clone(),
-        host: key.name.clone(),
-    };
-    context.metrics.reconciles.get_or_create(&labels).inc();
+    context.metrics.pass(&key);
+    if context.store.get(&reference(&key)).is_none() {
+        // It went while we began.
+        context.metrics.forget(&key);
+    }
     let requeue = pass(&context, &host).await?;
     context.backoff.forget(&key);
     Ok(action(requeue))
@@ -131,7 +135,6 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failur
         }
     };
     let requeue = verdict.next.requeue();
-    report(context, &reference, &verdict);
     commit(context, host, verdict).await?;
     Ok(requeue)
 }
@@ -187,17 +190,6 @@ async fn perform(
         Ask::Hardware => Answer::Hardware(backend.hardware(reference).await?),
         Ask::SetPower(args) => Answer::SetPower(backend.set_power(reference, &args).await?),
     })
-}
-
-fn report(context: &Context, reference: &HostRef, verdict: &Verdict) {
-    if let Some((from, to)) = &verdict.transition {
-        tracing::info!(host = %reference.key, from = from.as_str(), to = to.as_str(), "state changed");
-        let labels = crate::metrics::Transition {
-            prev_state: from.to_string(),
-            new_state: to.to_string(),
-        };
-        context.metrics.transitions.get_or_create(&labels).inc();
-    }
 }
 
 fn action(requeue: Requeue) -> Action {

@@ -9,7 +9,7 @@ use metal3_rpc::v1::release_host_response::Phase;
 use metal3_rpc::v1::{
     ClaimHostRequest, HostRef, Image, ProvisionHostRequest, ProvisionSpec, ReleaseHostRequest, SecretRef,
 };
-use metal3_testkit::wait;
+use metal3_testkit::{events, wait};
 use tonic::Status;
 
 use crate::program::Hosts;
@@ -90,6 +90,53 @@ async fn a_claim_labels_what_has_to_move_with_the_cluster() {
         world.secrets().get("a-bmc").await.unwrap().labels()[CLUSTER_LABEL],
         "c"
     );
+    // The label is a new version of the Secret, not new credentials.
+    let version = world.secrets().get("a-bmc").await.unwrap().resource_version();
+    wait::until("the host to know the labelled Secret", wait::LONG, async || {
+        let known = world.get("a").await.status.unwrap().good_credentials;
+        if known.credentials_version == version {
+            Ok(())
+        } else {
+            Err(format!("{known:?}, not {version:?}"))
+        }
+    })
+    .await;
+    assert_eq!(told(&world, "BMCAccessValidated").await.len(), 1);
+}
+
+/// What events with this reason say about the host.
+async fn told(world: &World, reason: &str) -> Vec<String> {
+    let events = events::about(&world.client(), &world.namespace, "a")
+        .await
+        .unwrap();
+    let named = events
+        .into_iter()
+        .filter(|event| event.reason.as_deref() == Some(reason));
+    named.filter_map(|event| event.message).collect()
+}
+
+#[tokio::test]
+async fn the_host_tells_whose_it_was() {
+    let (world, mut hosts) = claimed("lend-told").await;
+    let again = ClaimHostRequest {
+        namespace: world.namespace.clone(),
+        consumer: Some(world.consumer("m")),
+        cluster_name: "c".into(),
+        ..Default::default()
+    };
+    hosts.claim_host(again).await.unwrap();
+    let claims = told(&world, "Claimed").await;
+    assert_eq!(claims, ["claimed by Metal3Machine lend-told/m"]);
+    wait::until("the host to be released", wait::LONG, async || {
+        match phase(&mut hosts.clone(), release(&world)).await {
+            Ok(Phase::Released) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(phase(&mut hosts, release(&world)).await.unwrap(), Phase::Released);
+    let releases = told(&world, "Released").await;
+    assert_eq!(releases, ["released by Metal3Machine lend-told/m"]);
 }
 
 #[tokio::test]

@@ -101,6 +101,12 @@ async fn a_host_goes_all_the_way_and_leaves_nothing_behind() {
         metrics.contains(r#"prev_state="preparing",new_state="available""#),
         "{metrics}"
     );
+    wait::until("the host to be forgotten", wait::LONG, async || {
+        let metrics = world.bmo.metrics().await;
+        let series = metrics.lines().find(|line| line.contains(r#"host="a""#));
+        series.map_or(Ok(()), |line| Err(line.to_owned()))
+    })
+    .await;
 }
 
 #[tokio::test]
