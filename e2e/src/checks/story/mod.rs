@@ -16,9 +16,8 @@ use crate::tour::NAMESPACE;
 
 /// Conditions for which False is what is hoped for: they need no message then.
 const HOPED_FALSE: [&str; 4] = ["Paused", "Progressing", "Waiting", "Deleting"];
-/// Conditions that say all in their reason, as upstream's do: a host is not available because of its state, which is shown
-/// beside it, and its health is unknown because its BMC does not tell.
-const TERSE: [&str; 3] = ["AvailableForProvisioning", "Healthy", "Provisioned"];
+/// Says all in its reason, as upstream's does: whether a host is provisioned is its state, which is shown beside it.
+const TERSE: &str = "Provisioned";
 /// Kinds whose conditions and events are ours.
 const OURS: [&str; 3] = ["BareMetalHost", "Metal3Machine", "Metal3Cluster"];
 
@@ -185,7 +184,7 @@ fn conditions(object: &DynamicObject) -> Result<()> {
         );
         let silent = field("status") == "True"
             || (HOPED_FALSE.contains(&type_) && field("status") == "False")
-            || TERSE.contains(&type_)
+            || type_ == TERSE
             // What is awaited is said by Progressing, and an error by the message.
             || (matches!(type_, "Ready" | "Manageable") && status(object, "Progressing") == Some("True"))
             || (type_ == "Ready" && matches!(field("reason"), "NotProvisioned"));
@@ -299,7 +298,19 @@ fn consumer(book: &Book, host: &DynamicObject) -> Result<()> {
             line.consumer
         );
     }
-    for event in book.about("BareMetalHost", &host.name_any()) {
+    let told = book.about("BareMetalHost", &host.name_any());
+    match told.iter().rev().find(|event| text(&event.reason) == "Claimed") {
+        Some(event) => ensure!(
+            text(&event.message).ends_with(&format!(" {NAMESPACE}/{name}")),
+            "was told to be {}, and is used by {name}",
+            text(&event.message)
+        ),
+        None => ensure!(
+            !book.calm || is_old(machine),
+            "was not told to be claimed by {name}"
+        ),
+    }
+    for event in told {
         let related = event.related.as_ref().and_then(|related| related.name.as_deref());
         let last = matches!(
             text(&event.reason),

@@ -52,12 +52,10 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line>> {
         .collect()
 }
 
-/// The changes of state in order; each begins where the one before ended.
-///
-/// A change may be told twice: it is told before it is written, and who lost the race for writing decides anew.
+/// The changes of state in order; each begins where the one before ended, and is told once.
 ///
 /// # Errors
-/// When one is missing.
+/// When one is missing, or told again.
 pub(super) fn path<'a>(lines: impl Iterator<Item = &'a Line>) -> Result<Vec<Transition>> {
     let mut path: Vec<Transition> = Vec::new();
     for line in lines.filter(|line| line.message == "state changed") {
@@ -65,9 +63,6 @@ pub(super) fn path<'a>(lines: impl Iterator<Item = &'a Line>) -> Result<Vec<Tran
             from: line.from.clone(),
             to: line.to.clone(),
         };
-        if path.last() == Some(&next) {
-            continue;
-        }
         if let Some(before) = path.last() {
             ensure!(
                 before.to == next.from,
@@ -115,7 +110,6 @@ mod tests {
         let log = log(&[
             ("", "registering"),
             ("registering", "inspecting"),
-            ("registering", "inspecting"),
             ("inspecting", "preparing"),
             ("preparing", "available"),
             ("available", "provisioning"),
@@ -139,7 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_and_a_line_that_is_no_json_are_refused() {
+    fn a_gap_a_repetition_and_a_line_that_is_no_json_are_refused() {
+        let twice = log(&[("", "registering"), ("", "registering")]);
+        assert!(path(twice.iter()).is_err());
         let log = log(&[("", "registering"), ("inspecting", "preparing")]);
         assert!(path(log.iter()).unwrap_err().to_string().contains("missing"));
         assert!(lines("{}\npanicked at x").is_err());
