@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use metal3_testkit::process::Program;
-use metal3_testkit::{certs, port};
+use metal3_testkit::{certs, port, wait};
 
 use crate::world::World;
 
@@ -24,7 +24,11 @@ async fn a_running_host_service_is_as_its_callers_need_it() {
         format!("https://{}", world.bmo.address()),
         &world.bmo.certificates.ca_file,
     );
-    let said = check(&url, ca).await.unwrap();
+    // The health service looks ten times a second whether bmo is ready.
+    let said = wait::until("the host service to serve", wait::LONG, async || {
+        check(&url, ca).await
+    })
+    .await;
     let lines: Vec<_> = said.lines().collect();
     for (line, wanted) in lines.iter().zip([
         "by the CA in",
