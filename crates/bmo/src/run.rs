@@ -73,6 +73,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
             index,
             host_metrics.clone(),
             listener,
+            readiness.condition("host-service"),
             shutdown.clone(),
         ),
     );

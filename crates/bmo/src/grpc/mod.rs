@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube::Client;
+use metal3_kit::probes::Condition;
 use metal3_kit::telemetry::adopt_parent;
 use metal3_kit::tls::TlsListener;
 use metal3_rpc::DESCRIPTOR;
@@ -43,7 +44,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Nothing that we send or take is near this.
 const MESSAGE_LIMIT: usize = 1024 * 1024;
 
-/// Serves the HostService, health and reflection until shutdown.
+/// Serves the HostService, health and reflection until shutdown; `ready` when health says that it serves, not earlier: who
+/// waited for the pod calls next.
 ///
 /// # Errors
 /// When serving fails.
@@ -52,6 +54,7 @@ pub(crate) async fn serve(
     index: Arc<HostIndex>,
     metrics: HostMetrics,
     listener: TlsListener,
+    ready: Condition,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -65,6 +68,7 @@ pub(crate) async fn serve(
             poll.tick().await;
         }
         health.set_serving::<HostServiceServer<Service>>().await;
+        ready.set(true);
     });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
