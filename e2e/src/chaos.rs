@@ -14,7 +14,7 @@ use crate::bed::{Bed, Mode};
 use crate::progress::Progress;
 use crate::stack::{BMO, CAPM3, NAMESPACE};
 
-/// The hardware is none of our programs, and a cluster whose node has no DNS server for a moment is no news.
+/// The hardware is none of our programs: ironic-sim forgets its servers when it ends.
 const SPARED: &str = "ironic-sim";
 
 /// Kills until cancelled; what it killed. The seed makes the choice of victims and pauses repeatable.
