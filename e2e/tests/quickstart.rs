@@ -43,6 +43,7 @@ fn installed_by_clusterctl_with_fifty_hosts_and_three_capm3() {
     let up = run.quickstart("up");
     run.assert_up(&up, 50);
     run.assert_pods(&up, 1, 3);
+    run.call("check");
     run.call("cycle");
     run.assert_down();
 }

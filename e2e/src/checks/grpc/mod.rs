@@ -208,8 +208,12 @@ async fn snapshot(context: &Context) -> Result<BTreeSet<String>> {
     Ok(all)
 }
 
+/// What is wanted of a host. Not whether it is on: who gives a host back switches it off, as the page says.
 fn wanted(host: &DynamicObject) -> String {
-    let spec = host.data.get("spec").cloned().unwrap_or(Value::Null);
+    let mut spec = host.data.get("spec").cloned().unwrap_or(Value::Null);
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("online");
+    }
     let (labels, annotations) = (host.labels(), host.annotations());
     json!({"host": host.name_any(), "labels": labels, "annotations": annotations, "spec": spec}).to_string()
 }
