@@ -68,7 +68,7 @@ setup() {
 	for tool in $PACKAGES; do dpkg -s "$tool" >/dev/null 2>&1 || missing+=("$tool"); done
 	install_packages "${missing[@]}"
 	choose_mode
-	say "Building the tools (Kubernetes, Cluster API, …); about 15 minutes the first time, nothing later"
+	say "Building the tools (Kubernetes, Cluster API, …); about 20 minutes the first time, nothing later"
 	hack/tools/build.sh all
 	say "Building Metal³"
 	cargo build --locked -p metal3-bmo -p metal3-capm3 -p metal3-ironic-sim -p metal3-e2e -p xtask
@@ -94,9 +94,9 @@ up() {
 It did not work. Logs: $QUICKSTART_DIR/capi/log and $QUICKSTART_DIR/ironic/log.
 What still runs can be looked at by hack/quickstart.sh exec; FORCE=1 make quickstart-down clears it away."
 	fi
+	say "It runs now. Try next:"
+	[ "$QUICKSTART_MODE" != pods ] || echo "  hack/quickstart.sh exec kubectl get pods -A"
 	cat <<-E
-		It runs now. Try next:
-		  hack/quickstart.sh exec kubectl get pods -A
 		  hack/quickstart.sh exec kubectl get bmh,metal3machines,machines -n metal3
 		  hack/quickstart.sh exec kubectl describe bmh host-1 -n metal3       # conditions and events tell what it did
 		  hack/quickstart.sh exec kubectl scale machinedeployment demo -n metal3 --replicas=0

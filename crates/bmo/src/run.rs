@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use jiff::Timestamp;
-use kube::Client;
+use anyhow::Result;
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Certificate, Folder, Keeper, Protocol, Publisher, Target, TlsListener};
+use metal3_kit::tls::{Protocol, Source, Target, TlsListener};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +60,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         Ok(())
     });
 
-    let certificate = certificate(&args, &client, &mut tasks, &shutdown).await?;
+    let certificate = certificate(&args).open(&client, &mut tasks, &shutdown).await?;
     let listener =
         TlsListener::bind(&args.grpc_bind_address, Arc::clone(&certificate), Protocol::Http2).await?;
     tracing::info!(address = %listener.local_addr(), "host service listens");
@@ -116,40 +114,16 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
 }
 
 /// The certificate of the HostService, from where the flags say.
-async fn certificate(
-    args: &Args,
-    client: &Client,
-    tasks: &mut TaskSet,
-    shutdown: &CancellationToken,
-) -> Result<Arc<Certificate>> {
-    let namespace = &args.pod_namespace;
-    if args.grpc_cert_secret.is_empty() {
-        let folder = Folder::open(&args.grpc_cert_dir)
-            .context("the host service has no certificate; see --grpc-cert-dir and --grpc-cert-secret")?;
-        let certificate = folder.certificate();
-        tasks.spawn("certificate", folder.follow(shutdown.clone()));
-        return Ok(certificate);
+fn certificate(args: &Args) -> Source<'_> {
+    Source {
+        missing: "the host service has no certificate; see --grpc-cert-dir and --grpc-cert-secret",
+        folder: &args.grpc_cert_dir,
+        secret: &args.grpc_cert_secret,
+        service: &args.grpc_service_name,
+        namespace: &args.pod_namespace,
+        callers: vec![Target::ConfigMap {
+            namespace: args.pod_namespace.clone(),
+            name: args.grpc_ca_configmap.clone(),
+        }],
     }
-    let keeper = Keeper::new(
-        client.clone(),
-        namespace,
-        &args.grpc_cert_secret,
-        &args.grpc_service_name,
-    );
-    let kept = keeper
-        .obtain(Timestamp::now())
-        .await
-        .context("the host service has no certificate; see --grpc-cert-secret")?;
-    let certificate = Arc::clone(&kept.certificate);
-    let callers = Target::ConfigMap {
-        namespace: namespace.clone(),
-        name: args.grpc_ca_configmap.clone(),
-    };
-    let publisher = Publisher::new(client.clone(), vec![callers]);
-    tasks.spawn(
-        "ca bundle",
-        publisher.follow(kept.bundle.clone(), shutdown.clone()),
-    );
-    tasks.spawn("certificate", keeper.follow(kept, shutdown.clone()));
-    Ok(certificate)
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use jiff::Timestamp;
+use anyhow::Result;
 use kube::Client;
 use kube::runtime::reflector;
 use metal3_kit::caller::Authority;
@@ -11,7 +10,7 @@ use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Certificate, Folder, Keeper, Protocol, Publisher, TlsListener};
+use metal3_kit::tls::{Certificate, Protocol, Source, TlsListener};
 use metal3_rpc::client::HostClient;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -150,7 +149,7 @@ async fn webhooks(
         return Ok(None);
     }
     let ready = readiness.condition("webhooks");
-    let certificate = certificate(args, client, tasks, shutdown).await?;
+    let certificate = certificate(args).open(client, tasks, shutdown).await?;
     let address = format!(":{}", args.webhook_port);
     let listener = TlsListener::bind(&address, Arc::clone(&certificate), Protocol::Http1).await?;
     tracing::info!(address = %listener.local_addr(), "webhooks listen");
@@ -160,37 +159,15 @@ async fn webhooks(
 }
 
 /// The certificate of the webhooks, from where the flags say.
-async fn certificate(
-    args: &Args,
-    client: &Client,
-    tasks: &mut TaskSet,
-    shutdown: &CancellationToken,
-) -> Result<Arc<Certificate>> {
-    if args.webhook_cert_secret.is_empty() {
-        let folder = Folder::open(&args.webhook_cert_dir)
-            .context("the webhooks have no certificate; see --webhook-cert-dir and --webhook-cert-secret")?;
-        let certificate = folder.certificate();
-        tasks.spawn("certificate", folder.follow(shutdown.clone()));
-        return Ok(certificate);
+fn certificate(args: &Args) -> Source<'_> {
+    Source {
+        missing: "the webhooks have no certificate; see --webhook-cert-dir and --webhook-cert-secret",
+        folder: &args.webhook_cert_dir,
+        secret: &args.webhook_cert_secret,
+        service: &args.webhook_service_name,
+        namespace: &args.pod_namespace,
+        callers: webhook::callers(),
     }
-    let keeper = Keeper::new(
-        client.clone(),
-        &args.pod_namespace,
-        &args.webhook_cert_secret,
-        &args.webhook_service_name,
-    );
-    let kept = keeper
-        .obtain(Timestamp::now())
-        .await
-        .context("the webhooks have no certificate; see --webhook-cert-secret")?;
-    let certificate = Arc::clone(&kept.certificate);
-    let publisher = Publisher::new(client.clone(), webhook::callers());
-    tasks.spawn(
-        "ca bundle",
-        publisher.follow(kept.bundle.clone(), shutdown.clone()),
-    );
-    tasks.spawn("certificate", keeper.follow(kept, shutdown.clone()));
-    Ok(certificate)
 }
 
 fn elect(

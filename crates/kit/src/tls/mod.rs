@@ -3,6 +3,7 @@
 //! * [`Certificate`] is what a listener shows; it can be exchanged while connections go on.
 //! * It comes from a [`Folder`], as cert-manager and kubelet lay it out, or from a [`Keeper`]: made and renewed by the
 //!   service itself and kept in Secrets that all replicas share. `issue.rs` decides, `keeper.rs` reads and writes.
+//!   A [`Source`] is which of them the flags choose.
 //! * A [`Publisher`] tells the CA to those who have to trust it.
 
 mod certificate;
@@ -10,6 +11,7 @@ mod inject;
 mod issue;
 mod keeper;
 mod listener;
+mod source;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ pub use inject::{Publisher, Target};
 pub use issue::Terms;
 pub use keeper::{Keeper, Kept};
 pub use listener::{Protocol, TlsListener};
+pub use source::Source;
 
 /// How often Secrets, and where their CA is told, are looked at.
 pub const LOOK: std::time::Duration = std::time::Duration::from_secs(30);
