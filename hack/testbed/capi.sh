@@ -226,11 +226,13 @@ cmd_hostpod() {
   start "$name" env KUBECONFIG="$d/kubeconfig" "${envs[@]}" "$bin" "${args[@]}" "${flags[@]}"
   # from here on the supervisor looks after it
   printf '%s\n' "$ns" "$dep" "$bin" "$@" >"$d/cmd.new"; jq -r '"\(.metadata.uid) \(.metadata.generation)"' <<<"$j" >"$d/generation"; mv "$d/cmd.new" "$d/cmd"
-  echo "$mport" >"$d/metrics-port"
-  waitfor 90 "$name readyz (see $TB_DIR/log/$name.log)" curl -sf "http://127.0.0.1:$hport/readyz"
+  echo "$mport" >"$d/metrics-port"; echo "$hport" >"$d/health-port"
+  waitfor 90 "$name readyz (see $TB_DIR/log/$name.log)" ready "$d"
   kubectl -n "$ns" patch deploy "$dep" --subresource=status --type=merge -p "$(jq -c '{status: {observedGeneration: .metadata.generation, replicas: 1, readyReplicas: 1, availableReplicas: 1, updatedReplicas: 1, conditions: [{type: "Available", status: "True", reason: "MinimumReplicasAvailable", message: "host process"}]}}' <<<"$j")" >/dev/null
   log "$name runs as pid $(cat "$TB_DIR/run/$name.pid"), webhook $TB_IP:$wport, metrics 127.0.0.1:$mport"
 }
+# The supervisor may have started it anew meanwhile, on other ports.
+ready() { curl -sf "http://127.0.0.1:$(cat "$1/health-port")/readyz"; }
 unless_given() {                    # unless_given <flags...>: the arguments on stdin that none of the flags replaces
   local names; names=$(printf '%s\n' "$@" | sed 's/=.*//' | paste -sd'|')
   grep -vE -- "^($names)(=|$)" || true
@@ -242,13 +244,17 @@ rooted() {                          # rooted <root> <name=value>: a path that on
 hostpod_volumes() {                 # Secrets and projected tokens, as kubelet lays them out
   local ns=$1 sa=$2 root=$3 j=$4 path kind what items k v
   jq -r '.spec.template.spec as $s | $s.containers[] | select(.name == "manager") | .volumeMounts[]? | . as $m | $s.volumes[] | select(.name == $m.name) |
-      if .secret then [$m.mountPath, "secret", .secret.secretName, ([.secret.items[]?.key] | join(","))]
+      if .secret then [$m.mountPath, (if .secret.optional then "optional" else "secret" end), .secret.secretName, ([.secret.items[]?.key] | join(","))]
       elif .projected then (.projected.sources[] | select(.serviceAccountToken) | [$m.mountPath, "token", .serviceAccountToken.audience, .serviceAccountToken.path])
       else empty end | @tsv' <<<"$j" |
     while IFS=$'\t' read -r path kind what items; do
       if [ "$kind" = token ]; then
         mkdir -p "$root$path"; (umask 077; kubectl -n "$ns" create token "$sa" --audience="$what" --duration=24h >"$root$path/$items")
-      elif kubectl -n "$ns" get secret "$what" >/dev/null 2>&1; then
+        continue
+      fi
+      # The certificate may not be issued yet. A pod starts when it is there.
+      [ "$kind" = optional ] || waitfor 60 "Secret $ns/$what" kubectl -n "$ns" get secret "$what"
+      if kubectl -n "$ns" get secret "$what" >/dev/null 2>&1; then
         mkdir -p "$root$path"
         kubectl -n "$ns" get secret "$what" -o json | jq -r --arg only "$items" '.data | to_entries[] | select($only == "" or (.key | IN($only | split(",")[]))) | [.key, .value] | @tsv' |
           while IFS=$'\t' read -r k v; do (umask 077; base64 -d <<<"$v" >"$root$path/$k"); done
