@@ -4,8 +4,9 @@ use metal3_api::metal3::hardware_data::HardwareData;
 use metal3_api::metal3::host::{AutomatedCleaningMode, BareMetalHost, BareMetalHostStatus, InspectionMode};
 use metal3_api::names;
 use metal3_provisioner::{
-    AdoptArgs, Capacity, CleaningMode, DeprovisionArgs, DetachArgs, Hardware, InspectArgs, Inspection,
-    Outcome, PowerArgs, PrepareArgs, ProvisionArgs, RegisterArgs, Registration,
+    AdoptArgs, BuiltRamdisk, Capacity, CapacityArgs, CleaningMode, DeprovisionArgs, DetachArgs, Hardware,
+    InspectArgs, Inspection, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, RegisterArgs, Registration,
+    ServiceArgs,
 };
 
 /// The BMC Secret as far as a decision needs it: never its content.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub max_provisioning_retries: u32,
     /// Architecture to assume when nothing tells.
     pub default_architecture: String,
+    /// A ramdisk is built for each host, by way of its `PreprovisioningImage`.
+    pub build_preprovisioning_images: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
         Self {
             max_provisioning_retries: 5,
             default_architecture: "x86_64".into(),
+            build_preprovisioning_images: false,
         }
     }
 }
@@ -116,8 +120,13 @@ impl HostView<'_> {
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// May a long operation start?
-    Capacity,
-    /// Is the host known and its BMC accessible?
+    Capacity(CapacityArgs),
+    /// Is the ramdisk of the host built? The shell keeps its `PreprovisioningImage`, for this architecture.
+    PreprovisioningImage {
+        /// CPU architecture, if known.
+        architecture: Option<String>,
+    },
+    /// Is the host known and its BMC accessible? The shell adds the preprovisioning network data.
     Register(Box<RegisterArgs>),
     /// What is its hardware?
     Inspect(Box<InspectArgs>),
@@ -125,7 +134,9 @@ pub enum Ask {
     Adopt(AdoptArgs),
     /// Are the settings applied?
     Prepare(Box<PrepareArgs>),
-    /// Is the image deployed? The shell adds the config drive.
+    /// Is servicing over?
+    Service(ServiceArgs),
+    /// Is the image deployed? The shell adds the config drive and the pull secret.
     Provision(Box<ProvisionArgs>),
     /// Is the image removed?
     Deprovision(DeprovisionArgs),
@@ -144,14 +155,20 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Capacity`].
     Capacity(Capacity),
+    /// To [`Ask::PreprovisioningImage`].
+    PreprovisioningImage(Built),
     /// To [`Ask::Register`].
     Register(Registration),
+    /// To [`Ask::Register`], when the preprovisioning network data cannot be used.
+    NetworkDataUnusable(String),
     /// To [`Ask::Inspect`].
     Inspect(Inspection),
     /// To [`Ask::Adopt`].
     Adopt(Outcome),
     /// To [`Ask::Prepare`].
     Prepare(Outcome),
+    /// To [`Ask::Service`].
+    Service(Outcome),
     /// To [`Ask::Provision`].
     Provision(Outcome),
     /// To [`Ask::Provision`], when a Secret for the config drive is missing or incomplete.
@@ -166,18 +183,34 @@ pub enum Answer {
     Hardware(Hardware),
     /// To [`Ask::SetPower`].
     SetPower(Outcome),
-    /// To any but [`Ask::Capacity`] and [`Ask::Register`]: the backend does not know the node.
+    /// To any but [`Ask::Capacity`], [`Ask::PreprovisioningImage`] and [`Ask::Register`]: the backend does not know the node.
     NodeUnknown,
+}
+
+/// How far the ramdisk of a host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// Not there yet.
+    NotYet {
+        /// What the `PreprovisioningImage` says.
+        detail: String,
+    },
+    /// It can be used.
+    Ready(BuiltRamdisk),
+    /// It cannot be built.
+    Failed(String),
 }
 
 /// The answers of this pass, one of each kind at most.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     pub(crate) capacity: Option<Capacity>,
-    pub(crate) register: Option<Registration>,
+    pub(crate) ramdisk: Option<Built>,
+    pub(crate) register: Option<Result<Registration, String>>,
     pub(crate) inspect: Option<Inspection>,
     pub(crate) adopt: Option<Outcome>,
     pub(crate) prepare: Option<Outcome>,
+    pub(crate) service: Option<Outcome>,
     pub(crate) provision: Option<Result<Outcome, String>>,
     pub(crate) deprovision: Option<Outcome>,
     pub(crate) delete: Option<Outcome>,
@@ -197,7 +230,10 @@ impl Observed {
     pub fn record(&mut self, answer: Answer) {
         match answer {
             Answer::Capacity(answer) => self.capacity = Some(answer),
-            Answer::Register(answer) => self.register = Some(answer),
+            Answer::PreprovisioningImage(answer) => self.ramdisk = Some(answer),
+            Answer::Register(answer) => self.register = Some(Ok(answer)),
+            Answer::NetworkDataUnusable(message) => self.register = Some(Err(message)),
+            Answer::Service(answer) => self.service = Some(answer),
             Answer::Inspect(answer) => self.inspect = Some(answer),
             Answer::Adopt(answer) => self.adopt = Some(answer),
             Answer::Prepare(answer) => self.prepare = Some(answer),

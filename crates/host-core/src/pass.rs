@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use metal3_api::metal3::host::{
     BareMetalHostStatus, BootMode, ErrorType, OperationMetric, OperationalStatus, ProvisioningState,
 };
-use metal3_provisioner::{Capacity, OnFailure, Outcome, Progress, WaitReason};
+use metal3_provisioner::{Capacity, CapacityArgs, OnFailure, Outcome, Progress, WaitReason};
 
 use crate::conditions;
 use crate::{Ask, Event, EventKind, Finish, HostView, Next, Observed, Step, Verdict, Write};
@@ -103,7 +103,7 @@ impl<'a> Pass<'a> {
                 }
                 Err(self.end(Next::wait(reason, poll)))
             }
-            Progress::Failed { message } => Err(self.fail(error, message)),
+            Progress::Failed { message, .. } => Err(self.fail(error, message)),
         }
     }
 
@@ -160,9 +160,11 @@ impl<'a> Pass<'a> {
 
     /// Goes on only if the backend has room for another long operation.
     pub(crate) fn capacity(&mut self) -> Flow {
-        match self.need(self.seen.capacity.as_ref(), || Ask::Capacity)? {
+        match self.need(self.seen.capacity.as_ref(), || {
+            Ask::Capacity(CapacityArgs::default())
+        })? {
             Capacity::Free => Ok(()),
-            Capacity::Full { busy, limit } => {
+            Capacity::Full { busy, limit, .. } => {
                 self.status.operational_status = OperationalStatus::Delayed;
                 let next = Next::wait(WaitReason::NoCapacity, SignedDuration::from_mins(1));
                 Err(self.end(next.with_detail(format!("{busy} hosts are busy, the limit is {limit}"))))

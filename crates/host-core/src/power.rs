@@ -71,7 +71,7 @@ fn managed(pass: &mut Pass<'_>) -> Flow {
         // It will never be seen off: the request is served once the reboot was accepted.
         served(pass, &[names::ANNOTATION_REBOOT]);
     }
-    if let Progress::Failed { message } = &mut outcome.progress
+    if let Progress::Failed { message, .. } = &mut outcome.progress
         && soft
         && !retried
     {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::metal3::host::{
     CredentialsStatus, ErrorType, InspectionMode, OperationalStatus, ProvisioningState, RootDeviceHints,
 };
-use metal3_provisioner::{NodeId, RegisterArgs, WaitReason};
+use metal3_provisioner::{NodeId, Ramdisk, RegisterArgs, WaitReason};
 
 use crate::failure::secret_changed;
 use crate::pass::{Flow, Pass};
@@ -56,6 +56,13 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
     let answer = pass.need(pass.seen.register.as_ref(), || {
         Ask::Register(Box::new(arguments(pass, changed)))
     })?;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(message) => {
+            let message = format!("failed to read preprovisioningNetworkData: {message}");
+            return Err(pass.fail(ErrorType::Registration, message));
+        }
+    };
     if let Some(NodeId(id)) = answer.node
         && id != pass.status.provisioning.id
     {
@@ -163,6 +170,8 @@ fn arguments(pass: &Pass<'_>, credentials_changed: bool) -> RegisterArgs {
         current_image: deployed.or_else(|| spec.image.clone().filter(|_| deploying)),
         custom_deploy: status.provisioning.custom_deploy.is_some()
             || (deploying && spec.custom_deploy.is_some()),
+        ramdisk: Ramdisk::Configured,
+        servicing: status.operational_status == OperationalStatus::Servicing,
         preprovisioning_network_data: None,
         hardware: inspected.or_else(|| status.hardware.clone()),
     }

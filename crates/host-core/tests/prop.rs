@@ -38,7 +38,9 @@ fn may_ask(host: &BareMetalHost, ask: &Ask) -> Result<(), String> {
     let now = state(host);
     let status = host.status.clone().unwrap_or_default();
     let fine = match ask {
-        Ask::Capacity => true,
+        Ask::Capacity(_) => true,
+        Ask::PreprovisioningImage { .. } => !matches!(now, S::None | S::Unmanaged | S::Deleting),
+        Ask::Service(_) => matches!(now, S::Provisioned | S::ExternallyProvisioned),
         Ask::Register(_) => !matches!(now, S::None | S::Unmanaged | S::Deleting),
         Ask::Inspect(_) => now == S::Inspecting,
         Ask::Adopt(_) => matches!(now, S::Provisioned | S::ExternallyProvisioned | S::Deprovisioning),

@@ -24,11 +24,13 @@ use std::path::Path;
 use jiff::SignedDuration;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
+use metal3_api::metal3::preprovisioning_image::ImageFormat;
 use metal3_host_core::{
-    Answer, Ask, BmcSecret, Observed, Requeue, Step, Verdict, step, transitions, unavailable,
+    Answer, Ask, BmcSecret, Built, Observed, Requeue, Step, Verdict, step, transitions, unavailable,
 };
 use metal3_provisioner::{
-    Capacity, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress, Registration, WaitReason,
+    BuiltRamdisk, Capacity, FailureCause, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress,
+    Registration, WaitReason,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -268,8 +270,14 @@ impl Player {
         }
         let outcome = |reason| outcome(given, reason);
         match ask {
-            Ask::Capacity => Answer::Capacity(match given.and_then(Value::as_str) {
-                Some("full") => Capacity::Full { busy: 20, limit: 20 },
+            Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Self::ramdisk(given)),
+            Ask::Service(_) => Answer::Service(outcome(WaitReason::Servicing)),
+            Ask::Capacity(_) => Answer::Capacity(match given.and_then(Value::as_str) {
+                Some("full") => Capacity::Full {
+                    busy: 20,
+                    limit: 20,
+                    position: 1,
+                },
                 _ => Capacity::Free,
             }),
             Ask::Register(_) => Answer::Register(Registration {
@@ -307,6 +315,21 @@ impl Player {
                     Outcome::working(WaitReason::PowerChanging, SignedDuration::from_secs(3)).started()
                 })
             }
+        }
+    }
+
+    fn ramdisk(given: Option<&Value>) -> Built {
+        match given.map(|answer| answer.as_str().expect("a word")) {
+            None | Some("done") => Built::Ready(BuiltRamdisk {
+                url: "http://images/host.iso".into(),
+                kernel_url: None,
+                extra_kernel_params: None,
+                format: ImageFormat::Iso,
+            }),
+            Some("working") => Built::NotYet {
+                detail: "the image is being built".into(),
+            },
+            Some(other) => Built::Failed(other.into()),
         }
     }
 
@@ -351,6 +374,6 @@ fn outcome(given: Option<&Value>, reason: WaitReason) -> Outcome {
             "started" => working().started(),
             other => panic!("no answer: {other}"),
         },
-        Some(answer) => Outcome::failed(answer["failed"].as_str().expect("failed")),
+        Some(answer) => Outcome::failed(FailureCause::Unknown, answer["failed"].as_str().expect("failed")),
     }
 }

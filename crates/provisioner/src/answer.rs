@@ -1,7 +1,7 @@
 use jiff::SignedDuration;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 
-use crate::{NodeId, WaitReason};
+use crate::{FailureCause, NodeId, WaitReason};
 
 /// How far an operation is.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Progress {
     Failed {
         /// The backend's words.
         message: String,
+        /// What they mean, as far as they are understood.
+        cause: FailureCause,
     },
 }
 
@@ -69,10 +71,11 @@ impl Outcome {
     }
 
     /// The host failed.
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub fn failed(cause: FailureCause, message: impl Into<String>) -> Self {
         Self {
             progress: Progress::Failed {
                 message: message.into(),
+                cause,
             },
             started: false,
             notices: Vec::new(),
@@ -130,5 +133,7 @@ pub enum Capacity {
         busy: u32,
         /// The limit.
         limit: u32,
+        /// Place of this host among those that wait, from 1.
+        position: u32,
     },
 }

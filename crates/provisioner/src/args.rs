@@ -1,6 +1,8 @@
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BootMode, Image, InspectionMode, ProvisioningState, RootDeviceHints};
+use metal3_api::metal3::preprovisioning_image::ImageFormat;
+use metal3_api::metal3::raid::RAIDConfig;
 use secrecy::SecretString;
 
 /// What to do when the backend still shows the failure of an earlier attempt.
@@ -33,6 +35,31 @@ pub enum CleaningMode {
     Disabled,
 }
 
+/// The ramdisk that inspection, cleaning and deployment run in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ramdisk {
+    /// The one of the backend's configuration, the same for all hosts.
+    #[default]
+    Configured,
+    /// One is built for each host; this host's is not usable yet, or its state needs none.
+    Missing,
+    /// Built for this host: its `PreprovisioningImage`.
+    Built(BuiltRamdisk),
+}
+
+/// A ramdisk that was built for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltRamdisk {
+    /// Where the ISO, or the initial ramdisk, is.
+    pub url: String,
+    /// Where the kernel of an initial ramdisk is, if not the configured one.
+    pub kernel_url: Option<String>,
+    /// Kernel parameters besides the configured ones.
+    pub extra_kernel_params: Option<String>,
+    /// What it is.
+    pub format: ImageFormat,
+}
+
 /// Arguments of [`register`](crate::Provisioner::register).
 #[derive(Clone, Debug, Default)]
 pub struct RegisterArgs {
@@ -56,6 +83,11 @@ pub struct RegisterArgs {
     pub current_image: Option<Image>,
     /// A custom deploy method is or will be used.
     pub custom_deploy: bool,
+    /// Ramdisk to use; a backend that needs one which is missing answers with
+    /// [`WaitReason::PreprovisioningImage`](crate::WaitReason::PreprovisioningImage).
+    pub ramdisk: Ramdisk,
+    /// `status.operationalStatus` is `servicing`: a provisioned host needs the ramdisk, too.
+    pub servicing: bool,
     /// Content of the preprovisioning network data secret (YAML or JSON).
     pub preprovisioning_network_data: Option<SecretString>,
     /// Known NICs, for ports that a fresh backend lacks.
@@ -88,14 +120,25 @@ pub struct AdoptArgs {
     pub on_failure: OnFailure,
 }
 
-/// Arguments of [`prepare`](crate::Provisioner::prepare). RAID, BIOS and firmware targets are added with their issue.
+/// Arguments of [`prepare`](crate::Provisioner::prepare).
 #[derive(Clone, Debug, Default)]
 pub struct PrepareArgs {
     /// Settings differ from what was applied.
     pub unprepared: bool,
+    /// RAID volumes wanted; an absent list is kept as it is, an empty one removed.
+    pub target_raid: Option<RAIDConfig>,
+    /// RAID volumes as last applied; `None` when that is not known.
+    pub actual_raid: Option<RAIDConfig>,
     /// Effective root device hints.
     pub root_device_hints: Option<RootDeviceHints>,
     /// Retry failed cleaning.
+    pub on_failure: OnFailure,
+}
+
+/// Arguments of [`service`](crate::Provisioner::service).
+#[derive(Clone, Debug, Default)]
+pub struct ServiceArgs {
+    /// Start again what failed, instead of reporting it.
     pub on_failure: OnFailure,
 }
 
@@ -130,6 +173,8 @@ pub struct ProvisionArgs {
     pub boot_mode: BootMode,
     /// Effective root device hints.
     pub root_device_hints: Option<RootDeviceHints>,
+    /// `user:password` for the registry of an OCI image.
+    pub pull_secret: Option<SecretString>,
     /// Restart the ramdisk that is waited for.
     pub force_reboot: Force,
 }
@@ -148,6 +193,13 @@ pub struct DeprovisionArgs {
 pub struct DetachArgs {
     /// Interrupt running work.
     pub force: Force,
+}
+
+/// Arguments of [`capacity`](crate::Provisioner::capacity).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapacityArgs {
+    /// Since when the host waits for room, if it does: who waits longest is next, also after a restart.
+    pub since: Option<Timestamp>,
 }
 
 /// The power state asked for.

@@ -13,15 +13,18 @@
 mod answer;
 mod args;
 mod error;
+mod failure;
 mod host;
 mod wait;
 
 pub use answer::{Capacity, Hardware, Inspection, Notice, Outcome, Progress, Registration};
 pub use args::{
-    AdoptArgs, CleaningMode, ConfigDrive, DeployImage, DeprovisionArgs, DetachArgs, Force, InspectArgs,
-    OnFailure, PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs, RegisterArgs,
+    AdoptArgs, BuiltRamdisk, CapacityArgs, CleaningMode, ConfigDrive, DeployImage, DeprovisionArgs,
+    DetachArgs, Force, InspectArgs, OnFailure, PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs, Ramdisk,
+    RegisterArgs, ServiceArgs,
 };
 pub use error::{Error, Kind};
+pub use failure::FailureCause;
 pub use host::{BmcAccess, Credentials, HostKey, HostRef, NodeId};
 pub use wait::WaitReason;
 
@@ -53,6 +56,9 @@ pub trait Provisioner: Send + Sync + 'static {
     /// Undeploys and, unless cleaning is disabled, cleans.
     async fn deprovision(&self, host: &HostRef, args: &DeprovisionArgs) -> Result<Outcome, Error>;
 
+    /// Ends the servicing of a provisioned host: what runs is waited for, what failed or was never asked for is aborted.
+    async fn service(&self, host: &HostRef, args: &ServiceArgs) -> Result<Outcome, Error>;
+
     /// Removes the host from the backend. `Done` only once its absence was seen.
     async fn delete(&self, host: &HostRef) -> Result<Outcome, Error>;
 
@@ -65,6 +71,6 @@ pub trait Provisioner: Send + Sync + 'static {
     /// Asks for a power state.
     async fn set_power(&self, host: &HostRef, args: &PowerArgs) -> Result<Outcome, Error>;
 
-    /// Whether a long operation of this host may start now.
-    async fn capacity(&self, host: &HostRef) -> Result<Capacity, Error>;
+    /// Whether a long operation of this host may start now; asked again and again, it keeps its place in the queue.
+    async fn capacity(&self, host: &HostRef, args: &CapacityArgs) -> Result<Capacity, Error>;
 }

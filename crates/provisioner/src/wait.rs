@@ -38,6 +38,10 @@ pub enum WaitReason {
     BmcAccessIncomplete,
     /// A Secret for the config drive is missing or incomplete.
     ConfigDataMissing,
+    /// The PreprovisioningImage of the host is not ready.
+    PreprovisioningImage,
+    /// Ironic services a provisioned host.
+    Servicing,
     /// An earlier failure is retried after its back-off.
     RetryBackoff,
     /// The host is detached from Ironic.
@@ -56,7 +60,7 @@ pub enum WaitReason {
 
 impl WaitReason {
     /// All reasons, for catalogues and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::BackendNotReady,
         Self::VerifyingBmcAccess,
         Self::NodeLocked,
@@ -74,6 +78,8 @@ impl WaitReason {
         Self::BmcSecretMissing,
         Self::BmcAccessIncomplete,
         Self::ConfigDataMissing,
+        Self::PreprovisioningImage,
+        Self::Servicing,
         Self::RetryBackoff,
         Self::Detached,
         Self::Unmanaged,
@@ -103,6 +109,8 @@ impl WaitReason {
             Self::BmcSecretMissing => "BMCSecretMissing",
             Self::BmcAccessIncomplete => "BMCAccessIncomplete",
             Self::ConfigDataMissing => "ConfigDataMissing",
+            Self::PreprovisioningImage => "WaitingForPreprovisioningImage",
+            Self::Servicing => "ServicingRunning",
             Self::RetryBackoff => "RetryBackoff",
             Self::Detached => "Detached",
             Self::Unmanaged => "Unmanaged",
@@ -133,6 +141,8 @@ impl WaitReason {
             Self::BmcSecretMissing => "the Secret named by spec.bmc.credentialsName",
             Self::BmcAccessIncomplete => "a complete BMC address and Secret with username and password",
             Self::ConfigDataMissing => "a Secret referenced by userData, metaData or networkData",
+            Self::PreprovisioningImage => "the PreprovisioningImage of the host to become ready",
+            Self::Servicing => "Ironic to finish servicing the host",
             Self::RetryBackoff => "the back-off of the last failure to pass",
             Self::Detached => "the detached annotation to be removed",
             Self::Unmanaged => "spec.bmc to be filled in",
@@ -176,6 +186,10 @@ impl WaitReason {
                 "set spec.bmc.address and the keys username and password of the Secret"
             }
             Self::ConfigDataMissing => "create the Secret in the host's namespace, or correct the reference",
+            Self::PreprovisioningImage => {
+                "look at the conditions of the PreprovisioningImage of the same name, and at what builds it"
+            }
+            Self::Servicing => "look at the host's console and the node's service step in Ironic",
             Self::RetryBackoff => "fix the cause named in status.errorMessage; the retry is automatic",
             Self::Detached => "remove the annotation baremetalhost.metal3.io/detached",
             Self::Unmanaged => "set spec.bmc.address and spec.bmc.credentialsName",
@@ -197,7 +211,8 @@ impl WaitReason {
             Self::VerifyingBmcAccess | Self::RemovingNode => Some(SignedDuration::from_mins(3)),
             Self::PowerChanging | Self::NodeFault => Some(SignedDuration::from_mins(10)),
             Self::Inspecting | Self::Deploying | Self::Undeploying => Some(SignedDuration::from_mins(60)),
-            Self::Preparing | Self::Cleaning => Some(SignedDuration::from_hours(4)),
+            Self::PreprovisioningImage => Some(SignedDuration::from_mins(30)),
+            Self::Preparing | Self::Cleaning | Self::Servicing => Some(SignedDuration::from_hours(4)),
             Self::NoCapacity => Some(SignedDuration::from_hours(2)),
             // The longest back-off of upstream's arithmetic: 2^9 minutes.
             Self::RetryBackoff => Some(SignedDuration::from_mins(512)),

@@ -47,6 +47,7 @@ pub(crate) fn settings(args: &Args) -> Settings {
     Settings {
         max_provisioning_retries: args.max_provisioning_retries,
         default_architecture: architecture.into(),
+        build_preprovisioning_images: false,
     }
 }
 

@@ -12,7 +12,7 @@ use metal3_api::metal3::hardware_data::HardwareData;
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{
-    Answer, Ask, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
+    Answer, Ask, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
@@ -168,7 +168,7 @@ async fn perform(
     }
     let backend = &context.backend;
     Ok(match ask {
-        Ask::Capacity => Answer::Capacity(backend.capacity(reference).await?),
+        Ask::Capacity(args) => Answer::Capacity(backend.capacity(reference, &args).await?),
         Ask::Register(args) => {
             let answer = backend.register(reference, &args).await?;
             reference.node.clone_from(&answer.node);
@@ -176,6 +176,10 @@ async fn perform(
         }
         Ask::Inspect(args) => Answer::Inspect(backend.inspect(reference, &args).await?),
         Ask::Adopt(args) => Answer::Adopt(backend.adopt(reference, &args).await?),
+        Ask::Service(args) => Answer::Service(backend.service(reference, &args).await?),
+        Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Built::NotYet {
+            detail: "this release builds none".to_owned(),
+        }),
         Ask::Prepare(args) => Answer::Prepare(backend.prepare(reference, &args).await?),
         Ask::Provision(mut args) => match context.secrets.config_drive(host).await? {
             Ok(drive) => {

@@ -14,6 +14,8 @@ pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
 fn prepare(pass: &mut Pass<'_>) -> Flow {
     let args = PrepareArgs {
         unprepared: false,
+        target_raid: None,
+        actual_raid: None,
         root_device_hints: pass.status.provisioning.root_device_hints.clone(),
         on_failure: pass.on_failure(ErrorType::Preparation),
     };

@@ -47,6 +47,7 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
             custom_deploy_method: spec.custom_deploy.as_ref().map(|deploy| deploy.method.clone()),
         },
         config_drive: ConfigDrive::default(),
+        pull_secret: None,
         boot_mode: pass.boot_mode(),
         root_device_hints: pass.status.provisioning.root_device_hints.clone(),
         force_reboot: if reboot(pass.view).force {

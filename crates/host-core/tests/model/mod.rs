@@ -4,9 +4,10 @@ use jiff::SignedDuration;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
 use metal3_api::names;
-use metal3_host_core::{Answer, Ask, BmcSecret, HostView, Observed, Step, Verdict, step, unavailable};
+use metal3_host_core::{Answer, Ask, BmcSecret, Built, HostView, Observed, Step, Verdict, step, unavailable};
 use metal3_provisioner::{
-    Capacity, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress, Registration, WaitReason,
+    Capacity, FailureCause, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress, Registration,
+    WaitReason,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -48,11 +49,11 @@ impl Replies {
     }
 }
 
-const KINDS: usize = 11;
+const KINDS: usize = 13;
 
 fn kind(ask: &Ask) -> usize {
     match ask {
-        Ask::Capacity => 0,
+        Ask::Capacity(_) => 0,
         Ask::Register(_) => 1,
         Ask::Inspect(_) => 2,
         Ask::Adopt(_) => 3,
@@ -63,6 +64,8 @@ fn kind(ask: &Ask) -> usize {
         Ask::Detach(_) => 8,
         Ask::Hardware => 9,
         Ask::SetPower(_) => 10,
+        Ask::PreprovisioningImage { .. } => 11,
+        Ask::Service(_) => 12,
     }
 }
 
@@ -147,19 +150,31 @@ impl Model {
             Reply::Done | Reply::Unknown | Reply::Unavailable => Outcome::done(),
             Reply::Working => Outcome::working(reason, poll),
             Reply::Started => Outcome::working(reason, poll).started(),
-            Reply::Failed => Outcome::failed("no luck"),
+            Reply::Failed => Outcome::failed(FailureCause::Unknown, "no luck"),
         };
         if reply == Reply::Unavailable {
             return None;
         }
-        if reply == Reply::Unknown && !self.node && !matches!(ask, Ask::Capacity | Ask::Register(_)) {
+        if reply == Reply::Unknown
+            && !self.node
+            && !matches!(
+                ask,
+                Ask::Capacity(_) | Ask::Register(_) | Ask::PreprovisioningImage { .. }
+            )
+        {
             return Some(Answer::NodeUnknown);
         }
         Some(match ask {
-            Ask::Capacity if reply == Reply::Failed => {
-                Answer::Capacity(Capacity::Full { busy: 20, limit: 20 })
-            }
-            Ask::Capacity => Answer::Capacity(Capacity::Free),
+            Ask::Capacity(_) if reply == Reply::Failed => Answer::Capacity(Capacity::Full {
+                busy: 20,
+                limit: 20,
+                position: 1,
+            }),
+            Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Built::NotYet {
+                detail: "not built".into(),
+            }),
+            Ask::Service(_) => Answer::Service(outcome(WaitReason::Servicing)),
+            Ask::Capacity(_) => Answer::Capacity(Capacity::Free),
             Ask::Register(_) => {
                 self.node = true;
                 let outcome = outcome(WaitReason::VerifyingBmcAccess);

@@ -1,7 +1,7 @@
 //! Adoption: Ironic takes a running host over without touching it.
 
 use metal3_api::metal3::host::ProvisioningState;
-use metal3_provisioner::{AdoptArgs, Error, HostRef, OnFailure, Outcome, WaitReason};
+use metal3_provisioner::{AdoptArgs, Error, FailureCause, HostRef, OnFailure, Outcome, WaitReason};
 
 use super::{IronicProvisioner, SHORT, error_or, unexpected};
 
@@ -19,10 +19,10 @@ pub(super) async fn adopt(
         "adopting" => Ok(Outcome::working(WaitReason::Adopting, SHORT)),
         "adopt failed" => match args.on_failure {
             OnFailure::Restart => ironic.target(&node, "adopt", WaitReason::Adopting).await,
-            OnFailure::Report => Ok(Outcome::failed(format!(
-                "Host adoption failed: {}",
-                error_or(&node, "")
-            ))),
+            OnFailure::Report => Ok(Outcome::failed(
+                FailureCause::Unknown,
+                format!("Host adoption failed: {}", error_or(&node, "")),
+            )),
         },
         "active" if node.maintenance && node.fault.as_deref().unwrap_or_default().is_empty() => {
             ironic.clear_maintenance(&node).await

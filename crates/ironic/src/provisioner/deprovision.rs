@@ -1,6 +1,8 @@
 //! Undeploying and cleaning. The node is read afresh before it is touched: this destroys data.
 
-use metal3_provisioner::{CleaningMode, DeprovisionArgs, Error, HostRef, OnFailure, Outcome, WaitReason};
+use metal3_provisioner::{
+    CleaningMode, DeprovisionArgs, Error, FailureCause, HostRef, OnFailure, Outcome, WaitReason,
+};
 use serde_json::json;
 
 use super::patch::Patch;
@@ -16,14 +18,17 @@ pub(super) async fn deprovision(
     match node.provision_state.as_str() {
         "active" | "deploy failed" | "wait call-back" => undeploy(ironic, host, args).await,
         "error" => match args.on_failure {
-            OnFailure::Report => Ok(Outcome::failed(error_or(&node, "Deprovisioning failed"))),
+            OnFailure::Report => Ok(Outcome::failed(
+                FailureCause::Unknown,
+                error_or(&node, "Deprovisioning failed"),
+            )),
             OnFailure::Restart => ironic.target(&node, "deleted", WaitReason::Undeploying).await,
         },
         "clean failed" => match args.on_failure {
-            OnFailure::Report => Ok(Outcome::failed(format!(
-                "Cleaning failed: {}",
-                error_or(&node, "")
-            ))),
+            OnFailure::Report => Ok(Outcome::failed(
+                FailureCause::Unknown,
+                format!("Cleaning failed: {}", error_or(&node, "")),
+            )),
             OnFailure::Restart if node.maintenance => ironic.clear_maintenance(&node).await,
             OnFailure::Restart => {
                 ironic

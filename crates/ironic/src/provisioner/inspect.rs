@@ -2,7 +2,7 @@
 
 use metal3_bmc::Bmc;
 use metal3_provisioner::{
-    Error, Force, HostRef, InspectArgs, Inspection, Kind, OnFailure, Outcome, WaitReason,
+    Error, FailureCause, Force, HostRef, InspectArgs, Inspection, Kind, OnFailure, Outcome, WaitReason,
 };
 use serde_json::json;
 
@@ -34,7 +34,7 @@ pub(super) async fn inspect(
             if args.on_failure == OnFailure::Restart || error.contains("aborted") {
                 start(ironic, host, args).await?
             } else {
-                Outcome::failed(error)
+                Outcome::failed(FailureCause::Unknown, error)
             }
         }
         "manageable" if args.refresh => start(ironic, host, args).await?,

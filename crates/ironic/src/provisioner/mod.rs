@@ -13,6 +13,7 @@ mod prepare;
 mod provision;
 mod register;
 mod remove;
+mod service;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +22,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use metal3_provisioner::{
-    AdoptArgs, Capacity, DeprovisionArgs, DetachArgs, Error, Force, Hardware, HostKey, HostRef, InspectArgs,
-    Inspection, Kind, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
-    Registration, WaitReason,
+    AdoptArgs, Capacity, CapacityArgs, DeprovisionArgs, DetachArgs, Error, Force, Hardware, HostKey, HostRef,
+    InspectArgs, Inspection, Kind, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
+    Registration, ServiceArgs, WaitReason,
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -304,7 +305,11 @@ impl Provisioner for IronicProvisioner {
         power::set_power(self, host, args).await
     }
 
-    async fn capacity(&self, host: &HostRef) -> Result<Capacity, Error> {
+    async fn service(&self, host: &HostRef, args: &ServiceArgs) -> Result<Outcome, Error> {
+        service::service(self, host, args).await
+    }
+
+    async fn capacity(&self, host: &HostRef, _args: &CapacityArgs) -> Result<Capacity, Error> {
         let boots_iso = host.bmc.as_ref().is_some_and(|bmc| {
             bmc.address
                 .parse::<metal3_bmc::Bmc>()
@@ -321,7 +326,11 @@ impl Provisioner for IronicProvisioner {
         Ok(if busy < limit {
             Capacity::Free
         } else {
-            Capacity::Full { busy, limit }
+            Capacity::Full {
+                busy,
+                limit,
+                position: 1,
+            }
         })
     }
 }

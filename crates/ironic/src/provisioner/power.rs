@@ -1,7 +1,7 @@
 //! Power.
 
 use metal3_provisioner::{
-    CleaningMode, Error, HostRef, OnFailure, Outcome, PowerArgs, PowerTarget, WaitReason,
+    CleaningMode, Error, FailureCause, HostRef, OnFailure, Outcome, PowerArgs, PowerTarget, WaitReason,
 };
 use reqwest::StatusCode;
 
@@ -34,7 +34,10 @@ async fn on(ironic: &IronicProvisioner, node: &Node, args: &PowerArgs) -> Result
     if let Some(error) = failure(ironic, node)
         && args.on_failure == OnFailure::Report
     {
-        return Ok(Outcome::failed(format!("PowerOn operation failed: {error}")));
+        return Ok(Outcome::failed(
+            FailureCause::Unknown,
+            format!("PowerOn operation failed: {error}"),
+        ));
     }
     change(ironic, node, "power on", "PowerOn", "Host powered on").await
 }
@@ -76,7 +79,7 @@ async fn off(
         && node.target_power_state.is_none()
         && !retry
     {
-        return Ok(Outcome::failed(error));
+        return Ok(Outcome::failed(FailureCause::Unknown, error));
     }
     let node = &ironic.registered_full(host).await?;
     let reboots = node.disable_power_off == Some(true);

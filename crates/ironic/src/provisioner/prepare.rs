@@ -1,6 +1,6 @@
 //! Preparation: what manual cleaning still has to do.
 
-use metal3_provisioner::{Error, HostRef, OnFailure, Outcome, PrepareArgs, WaitReason};
+use metal3_provisioner::{Error, FailureCause, HostRef, OnFailure, Outcome, PrepareArgs, WaitReason};
 
 use super::{IronicProvisioner, LONG, error_or, unexpected};
 
@@ -14,7 +14,10 @@ pub(super) async fn prepare(
         "available" | "manageable" => Ok(Outcome::done()),
         "cleaning" | "clean wait" => Ok(Outcome::working(WaitReason::Preparing, LONG)),
         "clean failed" => match args.on_failure {
-            OnFailure::Report => Ok(Outcome::failed(error_or(&node, "cleaning failed"))),
+            OnFailure::Report => Ok(Outcome::failed(
+                FailureCause::Unknown,
+                error_or(&node, "cleaning failed"),
+            )),
             OnFailure::Restart if node.maintenance => ironic.clear_maintenance(&node).await,
             OnFailure::Restart => {
                 ironic

@@ -1,7 +1,7 @@
 //! Deployment.
 
 use metal3_api::metal3::host::{BootMode, Image};
-use metal3_provisioner::{Error, Force, HostRef, Outcome, ProvisionArgs, WaitReason};
+use metal3_provisioner::{Error, FailureCause, Force, HostRef, Outcome, ProvisionArgs, WaitReason};
 use serde_json::{Value, json};
 
 use super::patch::Patch;
@@ -16,7 +16,10 @@ pub(super) async fn provision(
     args: &ProvisionArgs,
 ) -> Result<Outcome, Error> {
     if let Some(problem) = args.deploy.image.as_ref().and_then(checksum_problem) {
-        return Ok(Outcome::failed(format!("Validation failed: {problem}")));
+        return Ok(Outcome::failed(
+            FailureCause::Unknown,
+            format!("Validation failed: {problem}"),
+        ));
     }
     let node = ironic.registered(host).await?;
     match node.provision_state.as_str() {
@@ -31,7 +34,10 @@ pub(super) async fn provision(
             Ok(if node.reservation.is_some() {
                 locked()
             } else {
-                Outcome::failed(failure(args, node.error().unwrap_or(UNKNOWN_CAUSE)))
+                Outcome::failed(
+                    FailureCause::Unknown,
+                    failure(args, node.error().unwrap_or(UNKNOWN_CAUSE)),
+                )
             })
         }
         "clean failed" if node.maintenance => ironic.clear_maintenance(&node).await,
@@ -172,7 +178,7 @@ async fn activate(
     let node = ironic.registered_full(host).await?;
     let drive = match config_drive::build(host, &args.config_drive) {
         Ok(drive) => drive,
-        Err(problem) => return Ok(Outcome::failed(problem)),
+        Err(problem) => return Ok(Outcome::failed(FailureCause::Unknown, problem)),
     };
     let patch = deployment_patch(ironic, host, args, &node);
     let node = match ironic.patched(node, patch.operations()).await? {
@@ -182,10 +188,10 @@ async fn activate(
     match ironic.client.validate(&node.uuid).await? {
         Ok(problems) if problems.is_empty() => {}
         Ok(problems) => {
-            return Ok(Outcome::failed(format!(
-                "host validation error: {}",
-                problems.join("; ")
-            )));
+            return Ok(Outcome::failed(
+                FailureCause::Unknown,
+                format!("host validation error: {}", problems.join("; ")),
+            ));
         }
         Err(refusal) if refusal.is_conflict() => return Ok(locked()),
         Err(refusal) => return Err(refusal.into_error(&format!("the validation of node {}", node.uuid))),

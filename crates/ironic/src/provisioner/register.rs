@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use metal3_api::metal3::host::{BootMode, InspectionMode};
 use metal3_bmc::{Bmc, Info};
 use metal3_provisioner::{
-    BmcAccess, CleaningMode, Error, HostRef, NodeId, OnFailure, Outcome, RegisterArgs, Registration,
-    WaitReason,
+    BmcAccess, CleaningMode, Error, FailureCause, HostRef, NodeId, OnFailure, Outcome, RegisterArgs,
+    Registration, WaitReason,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
@@ -53,7 +53,7 @@ pub(super) async fn register(
 fn failed(host: &HostRef, message: String) -> Registration {
     Registration {
         node: host.node.clone(),
-        outcome: Outcome::failed(message),
+        outcome: Outcome::failed(FailureCause::Unknown, message),
     }
 }
 
@@ -312,7 +312,7 @@ async fn configure(
             && args.on_failure == OnFailure::Report
             && !args.credentials_changed
         {
-            return Ok(Outcome::failed(error));
+            return Ok(Outcome::failed(FailureCause::Unknown, error));
         }
         return ironic
             .verb(

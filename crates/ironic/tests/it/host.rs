@@ -81,7 +81,7 @@ impl Host {
             notices.extend(outcome.notices.iter().map(|notice| notice.reason));
             match outcome.progress {
                 Progress::Done => Ok(None),
-                Progress::Failed { message } => Ok(Some(message)),
+                Progress::Failed { message, .. } => Ok(Some(message)),
                 Progress::Working { reason, .. } => Err(reason.code().to_owned()),
             }
         })
@@ -109,7 +109,7 @@ impl Host {
             args.credentials_changed = false;
             match registration.outcome.progress {
                 Progress::Done => Ok(None),
-                Progress::Failed { message } => Ok(Some(message)),
+                Progress::Failed { message, .. } => Ok(Some(message)),
                 Progress::Working { reason, .. } => Err(reason.code().to_owned()),
             }
         })
@@ -130,7 +130,7 @@ impl Host {
                 .map_err(|error| error.to_string())?;
             match inspection.outcome.progress {
                 Progress::Done => Ok(Ok(*inspection.details.unwrap())),
-                Progress::Failed { message } => Ok(Err(message)),
+                Progress::Failed { message, .. } => Ok(Err(message)),
                 Progress::Working { reason, .. } => Err(reason.code().to_owned()),
             }
         })

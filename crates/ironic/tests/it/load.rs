@@ -179,7 +179,9 @@ async fn only_so_many_hosts_boot_from_the_network_at_once() {
         .unwrap();
     until("the limit", LONG, async || {
         match second.ironic.capacity(&second.host).await {
-            Ok(Capacity::Full { busy: 1, limit: 1 }) => Ok(()),
+            Ok(Capacity::Full {
+                busy: 1, limit: 1, ..
+            }) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
