@@ -13,7 +13,9 @@ pub(crate) fn ask(ask: &Ask) -> (&'static str, String) {
     let mut words = Vec::new();
     let retry = |on_failure| (on_failure == OnFailure::Restart).then(|| "again".to_owned());
     let kind = match ask {
-        Ask::Capacity => "capacity",
+        Ask::Capacity(_) => "capacity",
+        Ask::PreprovisioningImage { .. } => "ramdisk",
+        Ask::Service(_) => "service",
         Ask::Register(args) => {
             words.push(Some(format!("in {:?}", args.state.as_str())));
             words.push(args.credentials_changed.then(|| "with new credentials".into()));

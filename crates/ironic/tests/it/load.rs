@@ -6,7 +6,7 @@ use metal3_ironic::Settings;
 use metal3_ironic::client::Client;
 use metal3_ironic::mirror::Mirror;
 use metal3_ironic_sim::{Config, Latencies};
-use metal3_provisioner::{Capacity, HostKey, InspectArgs, PowerTarget, Provisioner as _};
+use metal3_provisioner::{Capacity, CapacityArgs, HostKey, InspectArgs, PowerTarget, Provisioner as _};
 use metal3_testkit::wait::{LONG, until};
 use serde_json::json;
 
@@ -170,7 +170,13 @@ async fn only_so_many_hosts_boot_from_the_network_at_once() {
     let mut by_media = Host::new(&bed, &adapter, Machine(3));
     for host in [&mut first, &mut second, &mut by_media] {
         host.register().await;
-        assert_eq!(host.ironic.capacity(&host.host).await.unwrap(), Capacity::Free);
+        assert_eq!(
+            host.ironic
+                .capacity(&host.host, &CapacityArgs::default())
+                .await
+                .unwrap(),
+            Capacity::Free
+        );
     }
     first
         .ironic
@@ -178,7 +184,11 @@ async fn only_so_many_hosts_boot_from_the_network_at_once() {
         .await
         .unwrap();
     until("the limit", LONG, async || {
-        match second.ironic.capacity(&second.host).await {
+        match second
+            .ironic
+            .capacity(&second.host, &CapacityArgs::default())
+            .await
+        {
             Ok(Capacity::Full {
                 busy: 1, limit: 1, ..
             }) => Ok(()),
@@ -187,12 +197,20 @@ async fn only_so_many_hosts_boot_from_the_network_at_once() {
     })
     .await;
     assert_eq!(
-        first.ironic.capacity(&first.host).await.unwrap(),
+        first
+            .ironic
+            .capacity(&first.host, &CapacityArgs::default())
+            .await
+            .unwrap(),
         Capacity::Free,
         "who is busy goes on"
     );
     assert_eq!(
-        by_media.ironic.capacity(&by_media.host).await.unwrap(),
+        by_media
+            .ironic
+            .capacity(&by_media.host, &CapacityArgs::default())
+            .await
+            .unwrap(),
         Capacity::Free,
         "virtual media need no network boot"
     );
