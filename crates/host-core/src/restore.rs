@@ -1,20 +1,19 @@
 //! A status that came with the object, by `clusterctl move`, is taken over once.
 
-use metal3_api::metal3::host::BareMetalHostStatus;
+use metal3_api::metal3::saved;
 use metal3_api::names;
 use metal3_provisioner::WaitReason;
-use serde_json::Value;
 
 use crate::pass::{Flow, Pass};
 use crate::{EventKind, Finish, Next, Step, Write};
 
 /// Goes on if no saved status came along.
 pub(crate) fn restore(pass: &mut Pass<'_>) -> Flow {
-    let Some(saved) = pass.view.annotation(names::ANNOTATION_STATUS) else {
+    let Some(text) = pass.view.annotation(names::ANNOTATION_STATUS) else {
         return Ok(());
     };
     if pass.status.last_updated.is_none() {
-        match read(saved) {
+        match saved::read(text) {
             Ok(status) => {
                 pass.status = status;
                 if let Some(hardware) = pass.view.hardware.and_then(|data| data.spec.hardware.clone()) {
@@ -34,26 +33,6 @@ pub(crate) fn restore(pass: &mut Pass<'_>) -> Flow {
     // The machine did not move: the host comes as it was.
     verdict.transition = None;
     Err(Step::Finish(Box::new(verdict)))
-}
-
-/// As upstream reads it: what is absent or null is zero, what is unknown is ignored. Older versions wrote less.
-fn read(saved: &str) -> Result<BareMetalHostStatus, serde_json::Error> {
-    let saved: serde_json::Map<String, Value> = serde_json::from_str(saved)?;
-    let mut status = serde_json::to_value(BareMetalHostStatus::default())?;
-    overlay(&mut status, Value::Object(saved));
-    serde_json::from_value(status)
-}
-
-fn overlay(under: &mut Value, over: Value) {
-    match (under, over) {
-        (_, Value::Null) => {}
-        (Value::Object(under), Value::Object(over)) => {
-            for (key, value) in over {
-                overlay(under.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (under, over) => *under = over,
-    }
 }
 
 /// Dropping it would make the host a new one: inspected and cleaned, whatever runs on it.

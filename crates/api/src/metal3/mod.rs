@@ -10,6 +10,7 @@ pub mod host;
 pub mod host_claim;
 pub mod preprovisioning_image;
 pub mod raid;
+pub mod saved;
 pub mod state;
 pub mod switch;
 pub mod update_policy;

@@ -4,11 +4,12 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// Crate, what it may use, what only its tests may use besides.
-const ALLOWED: [(&str, &[&str], &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str], &[&str]); 15] = [
     ("metal3-api", &[], &[]),
     ("metal3-bmc", &[], &[]),
     ("metal3-kit", &[], &[]),
     ("metal3-ironic-sim", &[], &[]),
+    ("metal3-admission", &["metal3-api", "metal3-bmc"], &[]),
     ("metal3-provisioner", &["metal3-api", "metal3-bmc"], &[]),
     ("metal3-host-core", &["metal3-api", "metal3-provisioner"], &[]),
     ("metal3-capm3-core", &["metal3-api"], &[]),
@@ -21,6 +22,7 @@ const ALLOWED: [(&str, &[&str], &[&str]); 14] = [
     (
         "metal3-bmo",
         &[
+            "metal3-admission",
             "metal3-api",
             "metal3-bmc",
             "metal3-provisioner",
