@@ -173,6 +173,13 @@ pub enum Answer {
     Provision(Outcome),
     /// To [`Ask::Provision`], when a Secret for the config drive is missing or incomplete.
     ConfigDataMissing(String),
+    /// To [`Ask::Provision`], when the pull secret of an OCI image cannot be used.
+    PullSecretUnusable {
+        /// What kind of problem it is.
+        problem: PullSecretProblem,
+        /// In words.
+        message: String,
+    },
     /// To [`Ask::Deprovision`].
     Deprovision(Outcome),
     /// To [`Ask::Delete`].
@@ -185,6 +192,17 @@ pub enum Answer {
     SetPower(Outcome),
     /// To any but [`Ask::Capacity`], [`Ask::PreprovisioningImage`] and [`Ask::Register`]: the backend does not know the node.
     NodeUnknown,
+}
+
+/// Why a pull secret cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullSecretProblem {
+    /// It does not exist.
+    Missing,
+    /// Its type is not one of registry credentials.
+    Format,
+    /// Its content cannot be read, or does not name the registry.
+    Content,
 }
 
 /// How far the ramdisk of a host is.
@@ -201,6 +219,14 @@ pub enum Built {
     Failed(String),
 }
 
+/// What came back to [`Ask::Provision`].
+#[derive(Clone, Debug)]
+pub(crate) enum Provision {
+    Outcome(Outcome),
+    ConfigDataMissing(String),
+    PullSecretUnusable(PullSecretProblem, String),
+}
+
 /// The answers of this pass, one of each kind at most.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -211,7 +237,7 @@ pub struct Observed {
     pub(crate) adopt: Option<Outcome>,
     pub(crate) prepare: Option<Outcome>,
     pub(crate) service: Option<Outcome>,
-    pub(crate) provision: Option<Result<Outcome, String>>,
+    pub(crate) provision: Option<Provision>,
     pub(crate) deprovision: Option<Outcome>,
     pub(crate) delete: Option<Outcome>,
     pub(crate) detach: Option<Outcome>,
@@ -237,8 +263,13 @@ impl Observed {
             Answer::Inspect(answer) => self.inspect = Some(answer),
             Answer::Adopt(answer) => self.adopt = Some(answer),
             Answer::Prepare(answer) => self.prepare = Some(answer),
-            Answer::Provision(answer) => self.provision = Some(Ok(answer)),
-            Answer::ConfigDataMissing(message) => self.provision = Some(Err(message)),
+            Answer::Provision(answer) => self.provision = Some(Provision::Outcome(answer)),
+            Answer::ConfigDataMissing(message) => {
+                self.provision = Some(Provision::ConfigDataMissing(message));
+            }
+            Answer::PullSecretUnusable { problem, message } => {
+                self.provision = Some(Provision::PullSecretUnusable(problem, message));
+            }
             Answer::Deprovision(answer) => self.deprovision = Some(answer),
             Answer::Delete(answer) => self.delete = Some(answer),
             Answer::Detach(answer) => self.detach = Some(answer),

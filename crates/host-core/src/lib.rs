@@ -22,6 +22,6 @@ pub mod transitions;
 mod verdict;
 
 pub use failure::backoff_minutes;
-pub use input::{Answer, Ask, BmcSecret, Built, HostView, Observed, Settings};
+pub use input::{Answer, Ask, BmcSecret, Built, HostView, Observed, PullSecretProblem, Settings};
 pub use step::{step, unavailable};
 pub use verdict::{Event, EventKind, Finish, Next, Requeue, Step, Verdict, Write};

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use metal3_api::metal3::host::{
     BareMetalHostStatus, BootMode, ErrorType, OperationMetric, OperationalStatus, ProvisioningState,
 };
-use metal3_provisioner::{Capacity, CapacityArgs, OnFailure, Outcome, Progress, WaitReason};
+use metal3_provisioner::{Capacity, CapacityArgs, FailureCause, OnFailure, Outcome, Progress, WaitReason};
 
 use crate::conditions;
 use crate::{Ask, Event, EventKind, Finish, HostView, Next, Observed, Step, Verdict, Write};
@@ -22,6 +22,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) events: Vec<Event>,
     pub(crate) writes: Vec<Write>,
     pub(crate) finish: Finish,
+    failure: Option<FailureCause>,
     before: BareMetalHostStatus,
 }
 
@@ -40,6 +41,7 @@ impl<'a> Pass<'a> {
             events: Vec::new(),
             writes: Vec::new(),
             finish: Finish::Keep,
+            failure: None,
         }
     }
 
@@ -103,7 +105,10 @@ impl<'a> Pass<'a> {
                 }
                 Err(self.end(Next::wait(reason, poll)))
             }
-            Progress::Failed { message, .. } => Err(self.fail(error, message)),
+            Progress::Failed { message, cause } => {
+                self.failure = Some(cause);
+                Err(self.fail(error, message))
+            }
         }
     }
 
@@ -242,7 +247,11 @@ impl<'a> Pass<'a> {
         }
         let (from, to) = (&self.before.provisioning.state, &self.status.provisioning.state);
         Verdict {
-            transition: (from != to).then(|| (from.clone(), to.clone())),
+            transitions: (from != to)
+                .then(|| (from.clone(), to.clone()))
+                .into_iter()
+                .collect(),
+            failure: self.failure,
             status: self.status.clone(),
             events: std::mem::take(&mut self.events),
             writes: std::mem::take(&mut self.writes),
@@ -259,7 +268,8 @@ impl<'a> Pass<'a> {
             writes: Vec::new(),
             finish: Finish::Keep,
             next,
-            transition: None,
+            transitions: Vec::new(),
+            failure: None,
         }))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn restore(pass: &mut Pass<'_>) -> Flow {
     }
     let mut verdict = pass.verdict(Next::now());
     // The machine did not move: the host comes as it was.
-    verdict.transition = None;
+    verdict.transitions.clear();
     Err(Step::Finish(Box::new(verdict)))
 }
 

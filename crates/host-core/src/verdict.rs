@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
-use metal3_provisioner::WaitReason;
+use metal3_provisioner::{FailureCause, WaitReason};
 
 use crate::Ask;
 
@@ -29,8 +29,10 @@ pub struct Verdict {
     pub finish: Finish,
     /// When to look again, and what is waited for.
     pub next: Next,
-    /// The transition made, for metrics and the log.
-    pub transition: Option<(ProvisioningState, ProvisioningState)>,
+    /// The transitions made, in their order, for metrics and the log.
+    pub transitions: Vec<(ProvisioningState, ProvisioningState)>,
+    /// What the failure that was recorded means, for metrics.
+    pub failure: Option<FailureCause>,
 }
 
 /// What happens to the host's finalizer.
@@ -49,6 +51,9 @@ pub enum Finish {
 pub enum Write {
     /// Remove annotations from the host.
     RemoveAnnotations(Vec<String>),
+    /// Fill `spec.architecture`, which is empty. Performed before the status, whose conditions tell of the generation that
+    /// this makes.
+    Architecture(String),
     /// Create or replace the HardwareData of the host.
     HardwareData(Box<HardwareDetails>),
     /// Take our finalizers off the Secrets and the HardwareData of the host.

@@ -106,7 +106,7 @@ fn check(host: &BareMetalHost, asks: &[Ask], verdict: &Verdict) -> Result<(), Te
     kinds.dedup();
     prop_assert_eq!(kinds.len(), asks.len(), "asked twice");
     let status = host.status.clone().unwrap_or_default();
-    if let Some((from, to)) = &verdict.transition {
+    for (from, to) in &verdict.transitions {
         prop_assert!(transitions::allowed(from, to), "{from} -> {to} is no edge");
         prop_assert!(may_go(host, from, to), "{from} -> {to} was not asked for");
     }
@@ -202,7 +202,7 @@ fn play(model: &mut Model, act: &Act) -> Result<(), TestCaseError> {
         Crash::After(steps) => *steps,
         Crash::No => usize::MAX,
     };
-    if verdict.transition == Some((S::Provisioning, S::Provisioned)) {
+    if verdict.transitions.contains(&(S::Provisioning, S::Provisioned)) {
         let recorded = verdict.status.provisioning.image.clone().unwrap_or_default().url;
         // The status has no field for the custom deploy method that is being tried.
         let known = model

@@ -240,7 +240,7 @@ impl Player {
         };
         self.asked.extend(asked);
         let before = self.world.status();
-        if let Some((from, to)) = &verdict.transition {
+        for (from, to) in &verdict.transitions {
             self.edges.push((from.clone(), to.clone()));
             assert!(
                 transitions::allowed(from, to),

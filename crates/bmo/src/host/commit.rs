@@ -36,13 +36,14 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
         finalizers.push(names::FINALIZER_HOST.to_owned());
         current = set_finalizers(context, &api, &current, &finalizers).await?;
     }
-    // The status records that inspection is over: after a crash in between nobody would write its result any more.
+    // The status records that inspection is over: after a crash in between nobody would write its result any more. Its
+    // conditions name the generation that the architecture makes.
     let (results, writes): (Vec<_>, Vec<_>) = verdict
         .writes
         .into_iter()
-        .partition(|write| matches!(write, Write::HardwareData(_)));
+        .partition(|write| matches!(write, Write::HardwareData(_) | Write::Architecture(_)));
     for write in results {
-        perform(context, &api, &current, write).await?;
+        perform(context, &api, &mut current, write).await?;
     }
     if verdict.finish != Finish::RemoveFinalizer && host.status.as_ref() != Some(&verdict.status) {
         let unchanged = host.status.is_none() && verdict.status == Default::default();
@@ -53,11 +54,11 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
                 .await?;
             context.metrics.wrote("status");
             remember(context, &current);
-            report(context, host, verdict.transition.as_ref());
+            report(context, host, &verdict.transitions);
         }
     }
     for write in writes {
-        perform(context, &api, &current, write).await?;
+        perform(context, &api, &mut current, write).await?;
     }
     for event in &verdict.events {
         if event.kind == EventKind::Warning && event.reason.ends_with("Error") {
@@ -77,7 +78,7 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             .collect();
         match set_finalizers(context, &api, &current, &rest).await {
             Ok(_) => {
-                report(context, host, verdict.transition.as_ref());
+                report(context, host, &verdict.transitions);
                 tracing::info!(host = %key(host), "host deleted");
             }
             Err(Failure::Kubernetes(kube::Error::Api(error))) if error.code == 404 => {}
@@ -93,18 +94,15 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
 }
 
 /// Tells of a change of state; only of one that was written, or it would be told again by the pass that writes it.
-fn report(
-    context: &Context,
-    host: &BareMetalHost,
-    transition: Option<&(ProvisioningState, ProvisioningState)>,
-) {
-    let Some((from, to)) = transition else { return };
-    tracing::info!(host = %key(host), from = from.as_str(), to = to.as_str(), "state changed");
-    let labels = Transition {
-        prev_state: from.to_string(),
-        new_state: to.to_string(),
-    };
-    context.metrics.transitions.get_or_create(&labels).inc();
+fn report(context: &Context, host: &BareMetalHost, transitions: &[(ProvisioningState, ProvisioningState)]) {
+    for (from, to) in transitions {
+        tracing::info!(host = %key(host), from = from.as_str(), to = to.as_str(), "state changed");
+        let labels = Transition {
+            prev_state: from.to_string(),
+            new_state: to.to_string(),
+        };
+        context.metrics.transitions.get_or_create(&labels).inc();
+    }
 }
 
 fn remember(context: &Context, host: &BareMetalHost) {
@@ -130,7 +128,7 @@ async fn set_finalizers(
 async fn perform(
     context: &Context,
     api: &Api<BareMetalHost>,
-    host: &BareMetalHost,
+    host: &mut BareMetalHost,
     write: Write,
 ) -> Result<(), Failure> {
     match write {
@@ -142,11 +140,22 @@ async fn perform(
             // One that was set again meanwhile is a new request: the conflict saves it.
             let patch =
                 json!({"metadata": {"annotations": gone, "resourceVersion": host.resource_version()}});
-            let host = api
+            *host = api
                 .patch(&host.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
                 .await?;
             context.metrics.wrote("annotations");
-            remember(context, &host);
+            remember(context, host);
+        }
+        Write::Architecture(architecture) => {
+            let patch = json!({
+                "metadata": {"resourceVersion": host.resource_version()},
+                "spec": {"architecture": architecture},
+            });
+            *host = api
+                .patch(&host.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+                .await?;
+            context.metrics.wrote("architecture");
+            remember(context, host);
         }
         Write::HardwareData(details) => {
             hardware_data(context, host, *details).await?;
@@ -307,7 +316,7 @@ mod tests {
         let Step::Finish(verdict) = step(&view, &Observed::default(), Timestamp::UNIX_EPOCH) else {
             panic!("a new host needs no answers")
         };
-        let (from, to) = verdict.transition.clone().unwrap();
+        let (from, to) = verdict.transitions[0].clone();
         let labels = Transition {
             prev_state: from.to_string(),
             new_state: to.to_string(),

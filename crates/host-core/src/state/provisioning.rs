@@ -6,6 +6,7 @@ use metal3_provisioner::{ConfigDrive, DeployImage, Force, Progress, ProvisionArg
 
 use super::reached;
 use crate::conditions::waits_for;
+use crate::input::{Provision, PullSecretProblem};
 use crate::pass::{Flow, Pass, STEADY_INTERVAL};
 use crate::power::{reboot, served};
 use crate::{Ask, EventKind, Next, Step};
@@ -58,8 +59,19 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
     };
     let answer = pass.need(pass.seen.provision.as_ref(), || Ask::Provision(Box::new(args)))?;
     let outcome = match answer {
-        Ok(outcome) => outcome,
-        Err(message) => {
+        Provision::Outcome(outcome) => outcome,
+        Provision::PullSecretUnusable(problem, message) => {
+            let reason = match problem {
+                PullSecretProblem::Missing => None,
+                PullSecretProblem::Format => Some("ImageAuthFormatUnsupported"),
+                PullSecretProblem::Content => Some("ImageAuthParseError"),
+            };
+            if let Some(reason) = reason {
+                pass.event(EventKind::Warning, reason, message.clone());
+            }
+            return Err(pass.fail(ErrorType::Provisioning, message));
+        }
+        Provision::ConfigDataMissing(message) => {
             let next =
                 Next::wait(WaitReason::ConfigDataMissing, STEADY_INTERVAL).with_detail(message.clone());
             if !waits_for(&pass.status, WaitReason::ConfigDataMissing) {

@@ -80,7 +80,7 @@ pub(crate) fn ask(ask: &Ask) -> (&'static str, String) {
 
 /// What the verdict says, as far as it is news.
 pub(crate) fn verdict(page: &mut String, before: &BareMetalHostStatus, verdict: &Verdict) {
-    if let Some((from, to)) = &verdict.transition {
+    for (from, to) in &verdict.transitions {
         let _ = writeln!(page, "  state {:?} -> {:?}", from.as_str(), to.as_str());
     }
     for event in &verdict.events {
@@ -93,6 +93,7 @@ pub(crate) fn verdict(page: &mut String, before: &BareMetalHostStatus, verdict: 
     for write in &verdict.writes {
         let text = match write {
             Write::RemoveAnnotations(names) => format!("remove annotation {}", names.join(", ")),
+            Write::Architecture(architecture) => format!("write architecture {architecture}"),
             Write::HardwareData(_) => "write HardwareData".into(),
             Write::ReleaseOwned => "release what the host owns".into(),
         };

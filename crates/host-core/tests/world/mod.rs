@@ -131,6 +131,7 @@ impl World {
                     let annotations = host.metadata.annotations.get_or_insert_default();
                     annotations.retain(|name, _| !gone.contains(name));
                 }
+                Write::Architecture(architecture) => host.spec.architecture = Some(architecture.clone()),
                 Write::HardwareData(details) => {
                     let mut data = HardwareData::new("a", Default::default());
                     data.spec.hardware = Some((**details).clone());
