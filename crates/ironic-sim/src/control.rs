@@ -1,4 +1,4 @@
-//! The control API under `/sim/v1`: machines, faults, latencies, statistics.
+//! The control API under `/sim/v1`: machines, nodes, actions, faults, latencies, statistics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::api::{Answer, Call, Handler, empty, reply};
 use crate::bmc;
 use crate::faults::Fault;
 use crate::latency::{Latencies, parse_duration};
+use crate::meddling;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::server::{Disk, Running, Server};
@@ -97,7 +98,7 @@ fn describe(world: &World, address: &str, server: &Server, node: Option<&Node>, 
 }
 
 /// The nodes by the address of their BMC.
-fn by_address(world: &World) -> HashMap<String, u64> {
+pub(crate) fn by_address(world: &World) -> HashMap<String, u64> {
     world
         .nodes
         .iter()
@@ -212,7 +213,7 @@ impl Sim {
 }
 
 /// The address of a machine by any of its names.
-fn locate(world: &World, id: &str) -> Option<String> {
+pub(crate) fn locate(world: &World, id: &str) -> Option<String> {
     if let Ok(number) = world.find(id) {
         return bmc::access(world.nodes.get(&number)?)
             .ok()
@@ -226,7 +227,12 @@ fn locate(world: &World, id: &str) -> Option<String> {
 
 const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "machines", list_machines),
+    (Method::POST, "machines", meddling::add),
     (Method::GET, "machines/{id}", get_machine),
+    (Method::PATCH, "nodes/{id}", meddling::patch_node),
+    (Method::GET, "actions", meddling::list_actions),
+    (Method::DELETE, "actions", meddling::delete_actions),
+    (Method::GET, "actions/{id}", meddling::get_actions),
     (Method::PUT, "machines/{id}/power", put_power),
     (Method::GET, "faults", list_faults),
     (Method::DELETE, "faults", delete_faults),
@@ -235,6 +241,7 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::DELETE, "faults/{id}", delete_fault),
     (Method::GET, "latencies", get_latencies),
     (Method::PUT, "latencies", put_latencies),
+    (Method::PATCH, "latencies", patch_latencies),
     (Method::POST, "wipe", wipe),
     (Method::POST, "restart", restart),
     (Method::GET, "stats", get_stats),
@@ -253,6 +260,7 @@ pub(crate) fn router(sim: &Arc<Sim>) -> Router {
                 body,
                 base: String::new(),
                 minor: 0,
+                agent: String::new(),
             };
             handler(&sim, &call).into_response()
         };
@@ -262,12 +270,12 @@ pub(crate) fn router(sim: &Arc<Sim>) -> Router {
     router
 }
 
-fn parsed<T: for<'de> Deserialize<'de>>(call: &Call) -> Result<T, Refusal> {
+pub(crate) fn parsed<T: for<'de> Deserialize<'de>>(call: &Call) -> Result<T, Refusal> {
     serde_json::from_slice(&call.body)
         .map_err(|error| Refusal::bad(format!("the body cannot be read: {error}")))
 }
 
-fn missing(what: &str, id: &str) -> Refusal {
+pub(crate) fn missing(what: &str, id: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("there is no {what} {id:?}"))
 }
 
@@ -331,6 +339,18 @@ fn get_latencies(sim: &Sim, _: &Call) -> Answer {
 
 fn put_latencies(sim: &Sim, call: &Call) -> Answer {
     sim.set_latencies(parsed(call)?);
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// Changes some, in the form of the flag.
+fn patch_latencies(sim: &Sim, call: &Call) -> Answer {
+    let body: Value = parsed(call)?;
+    let text = body["latency"].as_str().unwrap_or_default();
+    let applied = sim.with(|world, _| {
+        let mut latencies = world.latencies.clone();
+        latencies.apply(text).map(|()| world.latencies = latencies)
+    });
+    applied.map_err(|error| Refusal::bad(error.to_string()))?;
     empty(StatusCode::NO_CONTENT)
 }
 

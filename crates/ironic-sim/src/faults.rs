@@ -49,6 +49,44 @@ pub enum Kind {
     ApiUnavailable,
     /// Ironic has no conductor: no drivers.
     NoConductor,
+    /// Requests are answered by this status instead of being carried out.
+    Http {
+        /// 401, 409, 500, 503, …
+        status: u16,
+        /// Method and route, for example `PUT nodes/{id}/states/*`.
+        #[serde(default = "anything")]
+        request: String,
+    },
+    /// Requests take longer.
+    ApiSlow {
+        /// By how much.
+        #[serde(with = "duration")]
+        delay: Duration,
+        /// Method and route.
+        #[serde(default = "anything")]
+        request: String,
+    },
+    /// The connection breaks instead of an answer.
+    ApiDrop {
+        /// Method and route.
+        #[serde(default = "anything")]
+        request: String,
+        /// The request was carried out nevertheless.
+        #[serde(default)]
+        done: bool,
+    },
+}
+
+impl Kind {
+    /// The requests that it is about, if it is about requests.
+    pub(crate) fn request(&self) -> Option<&str> {
+        match self {
+            Self::Http { request, .. } | Self::ApiSlow { request, .. } | Self::ApiDrop { request, .. } => {
+                Some(request)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What goes wrong, for whom, and how often.
@@ -87,6 +125,11 @@ impl Fault {
     }
 }
 
+/// The forms of a fault, for messages and help.
+pub const KNOWN: &str = "bmc-unauthorized, bmc-error, bmc-unreachable, bmc-slow:<duration>, power-lost, node-locked, \
+                         fail:<operation>, hang:<operation>, wrong-mac, api-unavailable, no-conductor, \
+                         http:<status>, api-slow:<duration>, api-drop[:done]";
+
 /// `kind[:parameter][@target]`, for example `fail:clean@ns~host-*` or `bmc-slow:5s`.
 impl FromStr for Fault {
     type Err = anyhow::Error;
@@ -119,10 +162,23 @@ impl FromStr for Fault {
             "wrong-mac" => Kind::WrongMac,
             "api-unavailable" => Kind::ApiUnavailable,
             "no-conductor" => Kind::NoConductor,
-            _ => bail!(
-                "unknown fault {kind:?}; known are: bmc-unauthorized, bmc-error, bmc-unreachable, bmc-slow, \
-                 power-lost, node-locked, fail, hang, wrong-mac, api-unavailable, no-conductor"
-            ),
+            "http" => Kind::Http {
+                status: parameter
+                    .parse()
+                    .ok()
+                    .filter(|status| (400..600).contains(status))
+                    .with_context(|| format!("fault {text:?} needs a status from 400 to 599 after http"))?,
+                request: anything(),
+            },
+            "api-slow" => Kind::ApiSlow {
+                delay: parse_duration(parameter)?,
+                request: anything(),
+            },
+            "api-drop" => Kind::ApiDrop {
+                request: anything(),
+                done: parameter == "done",
+            },
+            _ => bail!("unknown fault {kind:?}; known are: {KNOWN}"),
         };
         Ok(Self::new(kind, target))
     }
@@ -184,6 +240,15 @@ impl Faults {
     /// The first fault of a node that `wanted` picks; it loses a strike.
     pub fn strike_node(&mut self, node: Names<'_>, wanted: impl Fn(&Kind) -> bool) -> Option<Kind> {
         self.strike(|fault| node.matches(&fault.target) && wanted(&fault.kind))
+    }
+
+    /// The first fault of a request that is in force; it loses a strike. Without a node only faults of everybody count.
+    pub(crate) fn strike_request(&mut self, node: Option<Names<'_>>, request: &str) -> Option<Kind> {
+        self.strike(|fault| {
+            let of_node = node.is_some_and(|node| node.matches(&fault.target));
+            (of_node || fault.target == "*")
+                && fault.kind.request().is_some_and(|pattern| glob(pattern, request))
+        })
     }
 
     fn strike(&mut self, wanted: impl Fn(&Fault) -> bool) -> Option<Kind> {
@@ -274,12 +339,32 @@ mod tests {
         assert_eq!(slow, "bmc-slow:5s".parse().unwrap());
         for (text, word) in [
             ("fail:fly", "operation"),
+            ("http:200", "400 to 599"),
+            ("api-slow", "duration"),
             ("bogus", "bogus"),
             ("bmc-slow", "duration"),
         ] {
             let error = format!("{:#}", text.parse::<Fault>().unwrap_err());
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn faults_of_requests_are_chosen_by_route_and_node() {
+        let mut faults = Faults::default();
+        let kind = Kind::Http {
+            status: 409,
+            request: "PUT nodes/{id}/states/*".to_owned(),
+        };
+        faults.set("a", Fault::new(kind, "ns~host-*"));
+        let put = "PUT nodes/{id}/states/power";
+        assert!(faults.strike_request(Some(NODE), put).is_some());
+        assert!(
+            faults
+                .strike_request(Some(NODE), "GET nodes/{id}/states")
+                .is_none()
+        );
+        assert!(faults.strike_request(None, put).is_none());
     }
 
     #[test]

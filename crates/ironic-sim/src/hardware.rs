@@ -24,6 +24,15 @@ pub(crate) fn macs(identity: Uuid, boot_mac: &str) -> [String; 2] {
     [boot_mac.to_owned(), mac(identity, 1)]
 }
 
+/// The MAC addresses in inspection data.
+pub(crate) fn macs_of(inventory: &Value) -> Vec<String> {
+    let interfaces = inventory["inventory"]["interfaces"].as_array();
+    let macs = interfaces.into_iter().flatten();
+    macs.filter_map(|interface| interface["mac_address"].as_str())
+        .map(str::to_ascii_lowercase)
+        .collect()
+}
+
 /// The answer of `…/inventory`.
 pub(crate) fn inventory(identity: Uuid, boot_mac: &str, ramdisk: bool) -> Value {
     let bytes = identity.as_bytes();
@@ -61,7 +70,8 @@ pub(crate) fn inventory(identity: Uuid, boot_mac: &str, ramdisk: bool) -> Value 
         "switch_port_id": format!("Ethernet1/{}", 1 + (bytes[15] & 31)),
         "switch_system_name": format!("tor-{}", bytes[14] >> 4),
         "switch_port_untagged_vlan_id": 100,
-        "switch_port_vlans": [{"name": "provisioning", "id": 100}],
+        "switch_port_vlans": [{"name": "provisioning", "id": 100}, {"name": "tenant", "id": 200}],
+        "switch_port_mtu": 9000,
     });
     json!({
         "inventory": {
@@ -115,15 +125,119 @@ fn without_ramdisk(macs: &[String; 2], serial: &str, cpus: u32, memory_gib: u64)
     })
 }
 
-/// The BIOS settings that every machine has.
-pub(crate) const BIOS: [(&str, &str, &[&str]); 3] = [
-    ("BootMode", "Uefi", &["Bios", "Uefi"]),
-    ("ProcTurboMode", "Enabled", &["Enabled", "Disabled"]),
-    ("SriovGlobalEnable", "Disabled", &["Enabled", "Disabled"]),
+/// What values a BIOS setting may have.
+pub(crate) enum Allowed {
+    /// One of these.
+    Enumeration(&'static [&'static str]),
+    /// A number between these.
+    Integer(i64, i64),
+    /// A text of so many characters.
+    Text(usize, usize),
+    /// Nobody sees it, nobody changes it here.
+    Password,
+}
+
+/// A BIOS setting that every machine has.
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) allowed: Allowed,
+    pub(crate) read_only: bool,
+}
+
+const fn setting(name: &'static str, value: &'static str, allowed: Allowed) -> Setting {
+    Setting {
+        name,
+        value,
+        allowed,
+        read_only: false,
+    }
+}
+
+const ON_OFF: Allowed = Allowed::Enumeration(&["Enabled", "Disabled"]);
+
+/// The BIOS settings that every machine has, as they are before somebody changes them.
+pub(crate) const BIOS: [Setting; 7] = [
+    setting("AssetTag", "", Allowed::Text(0, 63)),
+    setting("BootMode", "Uefi", Allowed::Enumeration(&["Bios", "Uefi"])),
+    setting("NumCores", "16", Allowed::Integer(1, 64)),
+    setting("ProcTurboMode", "Enabled", ON_OFF),
+    Setting {
+        name: "SerialNumber",
+        value: "SIM",
+        allowed: Allowed::Text(0, 32),
+        read_only: true,
+    },
+    setting("SetupPassword", "", Allowed::Password),
+    setting("SriovGlobalEnable", "Disabled", ON_OFF),
 ];
 
+impl Setting {
+    /// The schema as Ironic shows it, without what does not apply.
+    pub(crate) fn schema(&self) -> Value {
+        let mut schema = json!({
+            "attribute_type": Value::Null, "allowable_values": Value::Null, "lower_bound": Value::Null,
+            "upper_bound": Value::Null, "min_length": Value::Null, "max_length": Value::Null,
+            "read_only": self.read_only, "reset_required": true, "unique": false,
+        });
+        let parts = match self.allowed {
+            Allowed::Enumeration(values) => {
+                vec![
+                    ("attribute_type", json!("Enumeration")),
+                    ("allowable_values", json!(values)),
+                ]
+            }
+            Allowed::Integer(low, high) => vec![
+                ("attribute_type", json!("Integer")),
+                ("lower_bound", json!(low)),
+                ("upper_bound", json!(high)),
+            ],
+            Allowed::Text(low, high) => vec![
+                ("attribute_type", json!("String")),
+                ("min_length", json!(low)),
+                ("max_length", json!(high)),
+            ],
+            Allowed::Password => vec![("attribute_type", json!("Password"))],
+        };
+        for (key, value) in parts {
+            schema[key] = value;
+        }
+        schema
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        if self.read_only {
+            return false;
+        }
+        let text = value.as_str();
+        match self.allowed {
+            Allowed::Enumeration(values) => text.is_some_and(|text| values.contains(&text)),
+            Allowed::Integer(low, high) => value
+                .as_i64()
+                .or_else(|| text?.parse().ok())
+                .is_some_and(|number| (low..=high).contains(&number)),
+            Allowed::Text(low, high) => text.is_some_and(|text| (low..=high).contains(&text.len())),
+            Allowed::Password => false,
+        }
+    }
+}
+
+/// Whether the BMC takes a value.
+///
+/// # Errors
+/// Its words.
+pub(crate) fn check_setting(name: &str, value: &Value) -> Result<(), String> {
+    match BIOS.iter().find(|setting| setting.name == name) {
+        None => Err(format!("The BIOS has no attribute {name:?}.")),
+        Some(setting) if setting.accepts(value) => Ok(()),
+        Some(_) => Err(format!(
+            "The BIOS attribute {name:?} does not accept the value {value}."
+        )),
+    }
+}
+
 /// The firmware that every machine has.
-pub(crate) const FIRMWARE: [(&str, &str); 2] = [("bios", "1.0.0"), ("bmc", "1.00")];
+pub(crate) const FIRMWARE: [(&str, &str); 3] = [("bios", "1.0.0"), ("bmc", "1.00"), ("nic:NIC1", "20.5.13")];
 
 #[cfg(test)]
 mod tests {
@@ -151,5 +265,23 @@ mod tests {
             })
             .collect();
         assert_eq!(macs.len(), 10_000);
+    }
+
+    #[test]
+    fn the_bios_takes_only_values_of_its_schema() {
+        for (name, value, taken) in [
+            ("ProcTurboMode", json!("Disabled"), true),
+            ("ProcTurboMode", json!("Perhaps"), false),
+            ("NumCores", json!(8), true),
+            ("NumCores", json!("8"), true),
+            ("NumCores", json!(65), false),
+            ("AssetTag", json!("rack 7"), true),
+            ("AssetTag", json!("x".repeat(64)), false),
+            ("SerialNumber", json!("other"), false),
+            ("SetupPassword", json!("secret"), false),
+            ("Unknown", json!("x"), false),
+        ] {
+            assert_eq!(check_setting(name, &value).is_ok(), taken, "{name} {value}");
+        }
     }
 }

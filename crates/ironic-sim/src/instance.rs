@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use crate::actions::Deed;
 use crate::hardware;
+use crate::machine::Operation;
 use crate::node::Node;
 use crate::server::Disk;
 use crate::world::{Port, World};
@@ -20,9 +22,10 @@ impl World {
             return;
         };
         let known = self.boot_mac(node).map(str::to_owned);
+        let reported = node.inventory.as_deref().map(hardware::macs_of);
         let identity = self.server(&access.address).identity;
         let boot = known.unwrap_or_else(|| hardware::mac(identity, 0));
-        let macs = hardware::macs(identity, &boot);
+        let macs = reported.unwrap_or_else(|| hardware::macs(identity, &boot).to_vec());
         for (index, address) in macs.into_iter().enumerate() {
             if self.by_mac(&address).is_none() {
                 self.insert_port(Port {
@@ -61,6 +64,9 @@ impl World {
             image_info: image_info(&node.instance_info),
             configdrive: config_drive.unwrap_or_default(),
         });
+        let written = live
+            .clone()
+            .or_else(|| disk.as_ref().map(|disk| disk.image.clone()));
         let server = self.server(&access.address);
         server.live_iso = live;
         if let Some(disk) = disk {
@@ -70,6 +76,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&number) {
             node.power = Some(true);
         }
+        self.record(number, Deed::Deploy, Some(Operation::Deploy), written, now);
     }
 }
 

@@ -11,6 +11,12 @@
 //!
 //! Start it in a test with [`Sim::start`], or run the binary `ironic-sim`.
 //!
+//! # Steering
+//!
+//! `ironic-sim ctl` does from a shell what [`control`] and [`meddling`] do over HTTP: `hosts`, `add`, `power`, `node`, `fault`,
+//! `faults`, `clear`, `latency`, `wipe`, `restart` and `actions`. Faults are described in [`faults::Kind`]; each has a name,
+//! may be limited to nodes by a pattern, and to a number of strikes. [`actions`] proves that nothing was wiped without intent.
+//!
 //! # Machines
 //!
 //! `GET /sim/v1/machines` and `/sim/v1/machines/<id>` can be read by what reads `/machines` and `/machines/<id>` of the
@@ -19,6 +25,7 @@
 //! are no `commands`, `heartbeats`, `params` and `behaviour`; `bmc_address`, `provision_state`, `power_state`, `boots`,
 //! `live_iso` and `mac_addresses` are added; `history` holds ISO times.
 
+pub mod actions;
 mod api;
 mod bmc;
 pub mod control;
@@ -28,12 +35,16 @@ mod instance;
 mod interfaces;
 pub mod latency;
 pub mod machine;
+pub mod meddling;
+mod network;
 mod node;
 mod patch;
 mod power;
 mod refusal;
 mod server;
 mod stats;
+mod steps;
+mod sync;
 mod view;
 mod work;
 mod world;

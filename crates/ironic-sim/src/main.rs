@@ -1,17 +1,23 @@
-//! `ironic-sim`: flags, logs, and an orderly end.
+//! `ironic-sim`: flags, logs, and an orderly end; `ironic-sim ctl` steers one that runs.
+
+mod ctl;
 
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use metal3_ironic_sim::{Config, Fault, Latencies, Login, MAX_MINOR, Sim};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use self::ctl::Ctl;
+
 /// Speaks Ironic's API for simulated servers.
 #[derive(Parser, Debug)]
-#[command(name = "ironic-sim", version)]
+#[command(name = "ironic-sim", version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address to listen on.
     #[arg(long, env = "IRONIC_SIM_LISTEN", default_value = "127.0.0.1:6385")]
     listen: SocketAddr,
@@ -54,9 +60,16 @@ struct Args {
     log: String,
 }
 
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Steers a simulation that runs: machines, faults, latencies, and the log of what was done.
+    Ctl(Ctl),
+}
+
 impl Args {
     fn config(self) -> Result<Config> {
         let Self {
+            command: _,
             listen,
             latency,
             speed,
@@ -99,7 +112,10 @@ impl Args {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(Command::Ctl(ctl)) = args.command.take() {
+        return ctl.run().await;
+    }
     let filter =
         EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?} cannot be read", args.log))?;
     tracing_subscriber::fmt()

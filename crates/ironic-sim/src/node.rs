@@ -1,11 +1,14 @@
 //! Ironic's record of a node.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::interfaces::Interfaces;
 use crate::machine::{Means, Operation, State};
+use crate::steps::Step;
 
 /// A power state that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +81,20 @@ pub(crate) struct Node {
     pub(crate) extra: Map<String, Value>,
     pub(crate) network_data: Map<String, Value>,
     pub(crate) target_raid_config: Map<String, Value>,
+    /// The logical disks that the last `raid` step left.
+    pub(crate) raid_config: Map<String, Value>,
+    /// `OK`, `Warning` or `Critical`, as the BMC last said.
+    pub(crate) health: Option<&'static str>,
     pub(crate) automated_clean: Option<bool>,
     pub(crate) disable_power_off: bool,
     /// What a user may set and nothing here reads: `owner`, `description`, …
     pub(crate) other: Map<String, Value>,
+    /// The steps that the operation under way was given.
+    pub(crate) steps: Box<[Step]>,
+    /// The request that led to what is under way.
+    pub(crate) asked: Arc<str>,
+    /// What `continue_inspection` was given; otherwise the machine's identity tells.
+    pub(crate) inventory: Option<Box<Value>>,
     /// The config drive of the deployment under way, until it is written to the disk.
     pub(crate) config_drive: Option<Value>,
     /// The MAC address that inspection saw on the first NIC; `None` before the first inspection.

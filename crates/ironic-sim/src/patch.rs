@@ -105,7 +105,10 @@ impl<'a> Operation<'a> {
             "instance_info" => self.map(&mut node.instance_info)?,
             "properties" => self.map(&mut node.properties)?,
             "extra" => self.map(&mut node.extra)?,
-            "network_data" => self.map(&mut node.network_data)?,
+            "network_data" => {
+                self.map(&mut node.network_data)?;
+                crate::network::check(&node.network_data)?;
+            }
             other if OTHER.iter().any(|(known, _)| *known == other) => {
                 node.other
                     .insert(other.to_owned(), self.value.cloned().unwrap_or_default());

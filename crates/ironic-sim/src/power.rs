@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::actions::Deed;
 use crate::faults::Kind;
 use crate::machine::Operation;
 use crate::node::{Job, Target};
@@ -46,6 +47,14 @@ impl World {
                 server.is_on()
             }),
         };
+        if result.is_ok() {
+            let deed = match target {
+                Target::On => Deed::PowerOn,
+                Target::Off => Deed::PowerOff,
+                Target::Reboot => Deed::Reboot,
+            };
+            self.record(number, deed, None, None, now);
+        }
         if let Some(node) = self.nodes.get_mut(&number) {
             node.job = None;
             node.updated = Some(wall);

@@ -1,11 +1,13 @@
 //! The machine behind a BMC. It outlives its node: Ironic may lose its database, the machine runs on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+use crate::actions::Recent;
 
 /// What lies on the disk after a deployment.
 #[derive(Clone, Debug, Serialize)]
@@ -52,6 +54,14 @@ pub(crate) struct Server {
     pub(crate) media: Option<String>,
     /// How often it was switched on or reset.
     pub(crate) boots: u64,
+    /// BIOS settings that were changed, and when.
+    pub(crate) bios: BTreeMap<String, (String, Timestamp)>,
+    /// Firmware that was updated: its version, and when.
+    pub(crate) firmware: BTreeMap<String, (String, Timestamp)>,
+    /// Event subscriptions by their identifiers.
+    pub(crate) subscriptions: BTreeMap<String, Value>,
+    /// What was done to it.
+    pub(crate) actions: Recent,
     /// The last changes.
     pub(crate) history: VecDeque<(Timestamp, Running)>,
 }
@@ -66,6 +76,10 @@ impl Server {
             live_iso: None,
             media: None,
             boots: 0,
+            bios: BTreeMap::new(),
+            firmware: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            actions: Recent::default(),
             history: VecDeque::new(),
         }
     }

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::interfaces::{KINDS, kind_of};
-use crate::machine::State;
-use crate::node::Node;
+use crate::machine::{Operation, State};
+use crate::node::{Job, Node};
 use crate::refusal::Refusal;
+use crate::steps::Step;
 
 /// The name of the only conductor.
 pub(crate) const CONDUCTOR: &str = "sim";
@@ -24,6 +25,7 @@ pub(crate) enum Out<'a> {
     Map(&'a Map<String, Value>),
     /// A map with secrets in it.
     Masked(&'a Map<String, Value>),
+    Step(&'a Step),
     EmptyMap,
     EmptyList,
     /// Links to a sub-resource, or to the node itself.
@@ -55,6 +57,19 @@ fn power(on: bool) -> Out<'static> {
     Out::Text(if on { "power on" } else { "power off" })
 }
 
+/// The step under way, as far as a client named it.
+fn step(node: &Node, operation: Operation) -> Out<'_> {
+    match (node.job, node.steps.first()) {
+        (
+            Some(Job::Work {
+                operation: under_way, ..
+            }),
+            Some(step),
+        ) if under_way == operation => Out::Step(step),
+        _ => Out::EmptyMap,
+    }
+}
+
 /// The fields with a meaning here.
 const FIELDS: &[(&str, Get)] = &[
     ("uuid", |node| Out::Uuid(node.uuid)),
@@ -71,16 +86,10 @@ const FIELDS: &[(&str, Get)] = &[
         text(node.maintenance_reason.as_deref())
     }),
     ("fault", |node| text(node.fault)),
-    ("reservation", |node| {
-        if node.busy() {
-            Out::Text(CONDUCTOR)
-        } else {
-            Out::Null
-        }
-    }),
+    ("reservation", |node| text(node.busy().then_some(CONDUCTOR))),
     ("instance_uuid", |node| text(node.instance_uuid.as_deref())),
     ("provision_updated_at", |node| time(node.provision_updated)),
-    ("health", |_| Out::Null),
+    ("health", |node| text(node.health)),
     ("driver", |node| Out::Text(&node.driver)),
     ("driver_info", |node| Out::Masked(&node.driver_info)),
     ("instance_info", |node| Out::Masked(&node.instance_info)),
@@ -94,13 +103,7 @@ const FIELDS: &[(&str, Get)] = &[
     ("target_raid_config", |node| Out::Map(&node.target_raid_config)),
     ("inspection_finished_at", |node| time(node.inspection_finished)),
     ("inspection_started_at", |_| Out::Null),
-    ("boot_mode", |node| {
-        if node.verified {
-            Out::Text("uefi")
-        } else {
-            Out::Null
-        }
-    }),
+    ("boot_mode", |node| text(node.verified.then_some("uefi"))),
     ("secure_boot", |node| {
         if node.verified {
             Out::Bool(false)
@@ -108,10 +111,10 @@ const FIELDS: &[(&str, Get)] = &[
             Out::Null
         }
     }),
-    ("raid_config", |_| Out::EmptyMap),
-    ("clean_step", |_| Out::EmptyMap),
-    ("deploy_step", |_| Out::EmptyMap),
-    ("service_step", |_| Out::EmptyMap),
+    ("raid_config", |node| Out::Map(&node.raid_config)),
+    ("clean_step", |node| step(node, Operation::Clean)),
+    ("deploy_step", |node| step(node, Operation::Deploy)),
+    ("service_step", |node| step(node, Operation::Service)),
     ("driver_internal_info", |_| Out::EmptyMap),
     ("traits", |_| Out::EmptyList),
     ("console_enabled", |_| Out::Bool(false)),
@@ -305,6 +308,7 @@ impl Serialize for Written<'_> {
             Out::Time(at) => serializer.collect_str(&stamp(*at)),
             Out::Map(map) => map.serialize(serializer),
             Out::Masked(map) => Masked(map).serialize(serializer),
+            Out::Step(step) => step.show().serialize(serializer),
             Out::EmptyMap => serializer.serialize_map(Some(0))?.end(),
             Out::EmptyList => serializer.collect_seq(std::iter::empty::<()>()),
             Out::Links(sub) => links(self.base, "nodes", self.uuid, *sub).serialize(serializer),

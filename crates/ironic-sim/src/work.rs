@@ -1,7 +1,11 @@
 //! Long operations: how they begin, go through their stages, and end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::actions::{Action, Deed};
 use crate::faults::Kind;
 use crate::instance::{forget_instance, resolve_deploy_interface};
 use crate::machine::{Means, Operation, Reaction, State, Verb, react, stages};
@@ -45,6 +49,9 @@ impl World {
         let wall = self.wall(now);
         if let Some(node) = self.nodes.get_mut(&number) {
             node.last_error = None;
+            if operation == Operation::Inspect {
+                node.inventory = None;
+            }
             node.maintenance_reason = node.maintenance_reason.take().filter(|_| node.maintenance);
             // Without automated cleaning the way to available has no stages.
             if operation == Operation::Clean && node.target == Some(State::Available) && !node.cleans() {
@@ -78,6 +85,21 @@ impl World {
         self.schedule(number, now, delay);
     }
 
+    /// The ramdisk of an inspection reported.
+    pub(crate) fn reported(&mut self, number: u64, inventory: Value, now: Instant) {
+        let Some(node) = self.nodes.get_mut(&number) else {
+            return;
+        };
+        let Some(Job::Work { means, stage, .. }) = node.job else {
+            return;
+        };
+        node.hangs = false;
+        self.enter_stage(number, Operation::Inspect, means, stage + 1, now);
+        if let Some(node) = self.nodes.get_mut(&number) {
+            node.inventory = Some(Box::new(inventory));
+        }
+    }
+
     /// What a slow BMC adds.
     pub(crate) fn slowness(&mut self, number: u64) -> Duration {
         let Some(node) = self.nodes.get(&number) else {
@@ -109,7 +131,7 @@ impl World {
                 if self.hangs(number, operation, means, stage) {
                     return;
                 }
-                match self.outcome(number, operation, means, stage) {
+                match self.outcome(number, operation, means, stage, now) {
                     Ok(()) => {
                         self.effect(number, operation, means, stage, now);
                         self.enter_stage(number, operation, means, stage + 1, now);
@@ -157,6 +179,7 @@ impl World {
         operation: Operation,
         means: Means,
         stage: usize,
+        now: Instant,
     ) -> Result<(), String> {
         if stage == 0 {
             self.contact(number)?;
@@ -184,6 +207,9 @@ impl World {
                  inspection is running on the node."
                     .to_owned(),
             ),
+            None if matches!(operation, Operation::Clean | Operation::Service) => {
+                self.carry_out(number, operation, now)
+            }
             None => Ok(()),
         }
     }
@@ -200,30 +226,66 @@ impl World {
             return;
         };
         let server = self.server(&access.address);
+        let mut deeds = Vec::new();
         match operation {
-            _ if boots_agent => server.boot_agent(wall),
+            _ if boots_agent => {
+                server.boot_agent(wall);
+                deeds.push(Deed::BootRamdisk);
+            }
             Operation::Undeploy => {
                 server.live_iso = None;
+                deeds.push(Deed::Undeploy);
                 if stays_on {
                     server.boot(wall);
+                    deeds.push(Deed::Reboot);
                 } else {
                     server.off(wall);
+                    deeds.push(Deed::PowerOff);
                 }
             }
-            Operation::Inspect | Operation::Clean if stage == 2 => {
-                if operation == Operation::Clean {
-                    server.disk = None;
-                }
-                if !stays_on {
-                    server.off(wall);
-                }
+            Operation::Inspect | Operation::Clean if stage == 2 && !stays_on => {
+                server.off(wall);
+                deeds.push(Deed::PowerOff);
             }
-            Operation::Service if stage == 2 => server.boot(wall),
+            Operation::Service if stage == 2 => {
+                server.boot(wall);
+                deeds.push(Deed::Reboot);
+            }
             _ => {}
         }
         let power = server.is_on();
         if let Some(node) = self.nodes.get_mut(&number) {
             node.power = Some(power);
+        }
+        for deed in deeds {
+            self.record(number, deed, Some(operation), None, now);
+        }
+    }
+
+    /// Writes down what was done to the machine of a node.
+    pub(crate) fn record(
+        &mut self,
+        number: u64,
+        deed: Deed,
+        operation: Option<Operation>,
+        detail: Option<String>,
+        now: Instant,
+    ) {
+        let (order, at) = (self.number(), self.wall(now));
+        let Some(node) = self.nodes.get(&number) else {
+            return;
+        };
+        let action = Action {
+            number: order,
+            at,
+            deed,
+            operation,
+            detail: detail.map(Into::into),
+            node: Some(node.uuid),
+            asked: Arc::clone(&node.asked),
+        };
+        if let Ok(access) = crate::bmc::access(node) {
+            self.server(&access.address).actions.push(action);
         }
     }
 
@@ -250,6 +312,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&number) {
             node.verified = true;
             node.job = None;
+            node.steps = Box::default();
             let state = node.target.unwrap_or(node.state);
             node.enter(state, None, wall);
         }
@@ -262,6 +325,7 @@ impl World {
             return;
         };
         node.job = None;
+        node.steps = Box::default();
         // Void what was scheduled: an abort comes in the middle of a stage.
         node.turn = 0;
         node.last_error = Some(words).filter(|words| !words.is_empty());
@@ -286,6 +350,7 @@ impl World {
         {
             node.power = Some(false);
             self.server(&access.address).off(wall);
+            self.record(number, Deed::PowerOff, Some(operation), None, now);
         }
     }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::actions::{Action, Deed};
 use crate::bmc::{self, Login};
-use crate::faults::{Fault, Faults, Kind, Names};
+use crate::faults::{Faults, Kind, Names};
 use crate::latency::Latencies;
 use crate::machine::State;
 use crate::node::{Job, Node};
@@ -97,6 +98,9 @@ impl World {
             self.due.pop();
             if self.nodes.get(&number).is_some_and(|node| node.turn == turn) {
                 self.stage_ended(number, at);
+                if !self.faults.all().is_empty() {
+                    self.sync_power(number, at);
+                }
             }
         }
     }
@@ -205,6 +209,15 @@ impl World {
         number
     }
 
+    /// Changes the address of a port.
+    pub(crate) fn readdress_port(&mut self, number: u64, address: String) {
+        if let Some(port) = self.ports.get_mut(&number) {
+            self.by_mac.remove(&port.address);
+            self.by_mac.insert(address.clone(), number);
+            port.address = address;
+        }
+    }
+
     /// Removes a port.
     pub(crate) fn remove_port(&mut self, number: u64) {
         if let Some(port) = self.ports.remove(&number) {
@@ -272,71 +285,6 @@ impl World {
             .or_insert_with(|| Server::new(address))
     }
 
-    /// Sets a fault, with what follows from it at once.
-    pub(crate) fn set_fault(&mut self, name: &str, fault: Fault, now: Instant) {
-        self.faults.set(name, fault);
-        self.faults_changed(now);
-    }
-
-    /// Removes a fault; says whether there was one.
-    pub(crate) fn remove_fault(&mut self, name: &str, now: Instant) -> bool {
-        let known = self.faults.remove(name);
-        self.faults_changed(now);
-        known
-    }
-
-    /// Removes all faults.
-    pub(crate) fn clear_faults(&mut self, now: Instant) {
-        self.faults.clear();
-        self.faults_changed(now);
-    }
-
-    /// The periodic power synchronisation notices lost and regained power control; what hung goes on.
-    fn faults_changed(&mut self, now: Instant) {
-        let numbers: Vec<u64> = self.nodes.keys().copied().collect();
-        let wall = self.wall(now);
-        for number in numbers {
-            let Some(node) = self.nodes.get_mut(&number) else {
-                continue;
-            };
-            let lost = with_names(node, |names| {
-                self.faults
-                    .find(names, |kind| (*kind == Kind::PowerLost).then_some(()))
-                    .is_some()
-            });
-            if lost && node.verified && node.fault.is_none() && node.job.is_none() {
-                let message = format!(
-                    "During sync_power_state, max retries exceeded for node {}, node state None does not match expected \
-                     state. Updating DB state to 'None' Switching node to maintenance mode.",
-                    node.uuid
-                );
-                node.power = None;
-                node.maintenance = true;
-                node.maintenance_reason = Some(message.clone());
-                node.fault = Some("power failure");
-                node.last_error = Some(message);
-                node.updated = Some(wall);
-            } else if !lost && node.fault == Some("power failure") {
-                node.maintenance = false;
-                node.maintenance_reason = None;
-                node.fault = None;
-                node.last_error = None;
-                node.updated = Some(wall);
-                if let Ok(access) = bmc::access(node) {
-                    node.power = self.servers.get(&access.address).map(Server::is_on);
-                }
-            }
-            self.release(number, now);
-        }
-    }
-
-    /// What a node hung on may be gone: it tries again.
-    pub(crate) fn release(&mut self, number: u64, now: Instant) {
-        if self.nodes.get(&number).is_some_and(|node| node.hangs) {
-            self.schedule(number, now, Duration::ZERO);
-        }
-    }
-
     /// Ironic loses its database. The machines stay as they are.
     pub(crate) fn wipe(&mut self) {
         self.nodes.clear();
@@ -369,12 +317,22 @@ impl World {
     /// Somebody presses the power button of a machine.
     pub(crate) fn press(&mut self, address: &str, on: bool, now: Instant) {
         let wall = self.wall(now);
+        let action = Action {
+            number: self.number(),
+            at: wall,
+            deed: if on { Deed::PowerOn } else { Deed::PowerOff },
+            operation: None,
+            detail: None,
+            node: None,
+            asked: "somebody at the machine".into(),
+        };
         let server = self.server(address);
         if on {
             server.boot(wall);
         } else {
             server.off(wall);
         }
+        server.actions.push(action);
         // The next synchronisation of power states sees it.
         for node in self.nodes.values_mut() {
             let idle = node.verified && !matches!(node.job, Some(Job::Power(_))) && node.fault.is_none();

@@ -1,12 +1,12 @@
-//! Lists of nodes: filters, fields, pages.
+//! Lists of nodes: fields and pages.
 
 use axum::http::StatusCode;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::filter::{Filter, Order, flag};
 use super::{Answer, Call, reply};
 use crate::Sim;
-use crate::machine::State;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::view::{Field, View};
@@ -19,69 +19,6 @@ struct Page<'a> {
     nodes: Vec<View<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-}
-
-/// The filters of a list that are known here.
-#[derive(Default)]
-struct Filter<'a> {
-    state: Option<State>,
-    driver: Option<&'a str>,
-    instance: Option<&'a str>,
-    associated: Option<bool>,
-    maintenance: Option<bool>,
-    fault: Option<&'a str>,
-}
-
-fn flag(name: &str, value: &str) -> Result<bool, Refusal> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err(Refusal::bad(format!("Invalid value for {name}: {value}"))),
-    }
-}
-
-impl<'a> Filter<'a> {
-    fn of(call: &'a Call) -> Result<Self, Refusal> {
-        let mut filter = Self::default();
-        for (name, value) in &call.query {
-            let value = value.as_str();
-            match name.as_str() {
-                "provision_state" => {
-                    let state = State::parse(value)
-                        .ok_or_else(|| Refusal::bad(format!("Provision state \"{value}\" is not valid")))?;
-                    filter.state = Some(state);
-                }
-                "driver" => filter.driver = Some(value),
-                "instance_uuid" => filter.instance = Some(value),
-                "associated" => filter.associated = Some(flag(name, value)?),
-                "maintenance" => filter.maintenance = Some(flag(name, value)?),
-                "fault" => filter.fault = Some(value),
-                "fields" | "limit" | "marker" | "detail" => {}
-                "sort_key" if value == "id" => {}
-                "sort_dir" if value == "asc" => {}
-                _ => {
-                    return Err(Refusal::bad(format!(
-                        "{name}={value} is not simulated; known are provision_state, driver, instance_uuid, \
-                         associated, maintenance, fault, fields, limit, marker, detail"
-                    )));
-                }
-            }
-        }
-        Ok(filter)
-    }
-
-    fn accepts(&self, node: &Node) -> bool {
-        self.state.is_none_or(|state| node.state == state)
-            && self.driver.is_none_or(|driver| node.driver == driver)
-            && self.maintenance.is_none_or(|flag| node.maintenance == flag)
-            && self.fault.is_none_or(|fault| node.fault == Some(fault))
-            && self
-                .associated
-                .is_none_or(|flag| node.instance_uuid.is_some() == flag)
-            && self
-                .instance
-                .is_none_or(|uuid| node.instance_uuid.as_deref() == Some(uuid))
-    }
 }
 
 pub(super) fn fields(call: &Call, otherwise: fn() -> Vec<Field>) -> Result<Vec<Field>, Refusal> {
@@ -115,19 +52,34 @@ pub(super) fn list(sim: &Sim, call: &Call) -> Answer {
         Some((_, Ok(uuid))) => Some(uuid),
         Some((marker, Err(_))) => return Err(Refusal::bad(format!("Expected UUID for marker: {marker}"))),
     };
+    let order = Order::of(call)?;
     sim.with(|world, _| {
-        let after = match marker {
-            None => 0,
-            Some(uuid) => world
-                .by_uuid(uuid)
-                .ok_or_else(|| Refusal::no_node(&uuid.to_string()))?,
+        let after = marker
+            .map(|uuid| {
+                world
+                    .by_uuid(uuid)
+                    .ok_or_else(|| Refusal::no_node(&uuid.to_string()))
+            })
+            .transpose()?;
+        let accepted = |(number, node): (&u64, &'_ Node)| filter.accepts(node).then_some(*number);
+        let numbers: Vec<u64> = if order.is_creation() {
+            let after = after.unwrap_or_default() + 1;
+            world
+                .nodes
+                .range(after..)
+                .filter_map(accepted)
+                .take(limit)
+                .collect()
+        } else {
+            let mut numbers: Vec<u64> = world.nodes.iter().filter_map(accepted).collect();
+            order.sort(world, &mut numbers);
+            let start = after.and_then(|after| numbers.iter().position(|number| *number == after));
+            let skip = start.map_or(0, |position| position + 1);
+            numbers.into_iter().skip(skip).take(limit).collect()
         };
-        let nodes: Vec<View<'_>> = world
-            .nodes
-            .range(after + 1..)
-            .map(|(_, node)| node)
-            .filter(|node| filter.accepts(node))
-            .take(limit)
+        let nodes: Vec<View<'_>> = numbers
+            .iter()
+            .filter_map(|number| world.nodes.get(number))
             .map(|node| View {
                 node,
                 fields: &fields,

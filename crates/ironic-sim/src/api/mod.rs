@@ -1,11 +1,16 @@
 //! Ironic's HTTP API: versions, login and routing; one file per resource.
 
+mod filter;
+mod inspection;
 mod list;
+mod media;
 mod nodes;
 mod parts;
 mod ports;
 mod root;
 mod states;
+mod trouble;
+mod vendor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +26,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::trouble::Trouble;
 use crate::Sim;
 use crate::faults::Kind;
 use crate::refusal::{Refusal, early};
@@ -40,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) base: String,
     /// Negotiated version.
     pub(crate) minor: u32,
+    /// The client, as it calls itself.
+    pub(crate) agent: String,
 }
 
 pub(crate) type Answer = Result<Response, Refusal>;
@@ -50,6 +58,14 @@ impl Call {
     pub(crate) fn json(&self) -> Result<Value, Refusal> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Refusal::bad(format!("The request body is not JSON: {error}")))
+    }
+
+    /// What the action log says of the request.
+    pub(crate) fn asked(&self, what: &str) -> Arc<str> {
+        match self.agent.as_str() {
+            "" => what.into(),
+            agent => format!("{what} by {agent}").into(),
+        }
     }
 
     /// A query parameter.
@@ -71,8 +87,13 @@ pub(crate) fn empty(status: StatusCode) -> Answer {
     Ok(status.into_response())
 }
 
+/// The ramdisk does not log in.
+const INSPECTION: &str = "continue_inspection";
+
 const ROUTES: &[(Method, &str, Handler)] = &[
+    (Method::POST, INSPECTION, inspection::proceed),
     (Method::GET, "drivers", root::drivers),
+    (Method::GET, "drivers/{id}", root::driver),
     (Method::GET, "conductors", root::conductors),
     (Method::GET, "nodes", list::list),
     (Method::POST, "nodes", nodes::create),
@@ -94,12 +115,17 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "nodes/{id}/ports", ports::of_node),
     (Method::GET, "nodes/{id}/bios", parts::bios),
     (Method::GET, "nodes/{id}/firmware", parts::firmware),
-    (Method::GET, "nodes/{id}/vmedia", parts::media),
-    (Method::POST, "nodes/{id}/vmedia", parts::attach),
-    (Method::DELETE, "nodes/{id}/vmedia", parts::detach),
+    (Method::GET, "nodes/{id}/vmedia", media::get),
+    (Method::POST, "nodes/{id}/vmedia", media::attach),
+    (Method::DELETE, "nodes/{id}/vmedia", media::detach),
+    (Method::GET, "nodes/{id}/vendor_passthru", vendor::get),
+    (Method::POST, "nodes/{id}/vendor_passthru", vendor::post),
+    (Method::DELETE, "nodes/{id}/vendor_passthru", vendor::delete),
+    (Method::GET, "shards", filter::shards),
     (Method::GET, "ports", ports::list),
     (Method::POST, "ports", ports::create),
     (Method::GET, "ports/{id}", ports::get),
+    (Method::PATCH, "ports/{id}", ports::update),
     (Method::DELETE, "ports/{id}", ports::delete),
 ];
 
@@ -118,6 +144,7 @@ pub(crate) fn router(sim: &Arc<Sim>) -> Router {
                 body: Bytes::new(),
                 base: base(&headers),
                 minor: MIN_MINOR,
+                agent: String::new(),
             };
             sim.stats.count(&Method::GET, path);
             if sim.refuses() {
@@ -135,18 +162,30 @@ pub(crate) fn router(sim: &Arc<Sim>) -> Router {
                               headers: HeaderMap,
                               body: Bytes| async move {
                 sim.stats.count(method, path);
-                guarded(&sim, &headers, |minor| {
-                    handler(
-                        &sim,
-                        &Call {
-                            id: ids.into_values().next().unwrap_or_default(),
-                            query,
-                            body,
-                            base: base(&headers),
-                            minor,
-                        },
-                    )
-                })
+                let id = ids.into_values().next().unwrap_or_default();
+                let trouble = sim.trouble(method, path, &id);
+                match trouble {
+                    Some(Trouble::Answer(status)) => return trouble::answer(status),
+                    Some(Trouble::Drop { done: false }) => return trouble::broken(),
+                    Some(Trouble::Slow(delay)) => tokio::time::sleep(delay).await,
+                    Some(Trouble::Drop { done: true }) | None => {}
+                }
+                let anonymous = *path == INSPECTION;
+                let response = guarded(&sim, &headers, anonymous, |minor| {
+                    let call = Call {
+                        id,
+                        query,
+                        body,
+                        base: base(&headers),
+                        minor,
+                        agent: agent(&headers),
+                    };
+                    handler(&sim, &call)
+                });
+                if trouble == Some(Trouble::Drop { done: true }) {
+                    return trouble::broken();
+                }
+                response
             };
             let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
             router = router.route(&format!("{prefix}{path}"), on(filter, route));
@@ -158,11 +197,12 @@ pub(crate) fn router(sim: &Arc<Sim>) -> Router {
 }
 
 /// Faults, login and version first.
-fn guarded(sim: &Sim, headers: &HeaderMap, handle: impl FnOnce(u32) -> Answer) -> Response {
+fn guarded(sim: &Sim, headers: &HeaderMap, anonymous: bool, handle: impl FnOnce(u32) -> Answer) -> Response {
     if sim.refuses() {
         return unavailable();
     }
     if let Some(login) = &sim.auth
+        && !anonymous
         && !logged_in(headers, login)
     {
         let body = json!({"error": {"message": "Authorization required", "code": 401}});
@@ -241,6 +281,13 @@ fn version_headers(headers: &mut HeaderMap, max: u32, minor: Option<u32>) {
 fn base(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     format!("http://{}", host.unwrap_or("localhost"))
+}
+
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    agent.unwrap_or_default().to_owned()
 }
 
 impl Sim {

@@ -1,5 +1,7 @@
 //! Nodes.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use serde_json::Value;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use super::list::fields;
 use super::{Answer, Call, empty, reply};
 use crate::Sim;
+use crate::actions::Deed;
 use crate::interfaces::{Interfaces, kind_of};
 use crate::machine::State;
 use crate::node::Node;
@@ -143,6 +146,11 @@ fn empty_node(driver: &str, created: jiff::Timestamp) -> Result<Node, Refusal> {
         extra: serde_json::Map::new(),
         network_data: serde_json::Map::new(),
         target_raid_config: serde_json::Map::new(),
+        raid_config: serde_json::Map::new(),
+        health: None,
+        steps: Box::default(),
+        asked: Arc::default(),
+        inventory: None,
         automated_clean: None,
         disable_power_off: false,
         other: serde_json::Map::new(),
@@ -278,7 +286,7 @@ impl Saved {
 }
 
 pub(super) fn delete(sim: &Sim, call: &Call) -> Answer {
-    sim.with(|world, _| {
+    sim.with(|world, now| {
         let number = world.find(&call.id)?;
         world.unlocked(number)?;
         let node = world.node(number)?;
@@ -298,6 +306,8 @@ pub(super) fn delete(sim: &Sim, call: &Call) -> Answer {
                 )));
             }
         }
+        world.node_mut(number)?.asked = call.asked("DELETE nodes");
+        world.record(number, Deed::Delete, None, None, now);
         world.remove_node(number);
         empty(StatusCode::NO_CONTENT)
     })

@@ -1,15 +1,17 @@
-//! What belongs to a node: validation, inventory, BIOS, firmware, virtual media.
+//! What belongs to a node: validation, inventory, BIOS, firmware.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, empty, reply};
+use super::{Answer, Call, reply};
 use crate::Sim;
 use crate::bmc;
 use crate::hardware::{BIOS, FIRMWARE, inventory as found};
 use crate::node::Node;
 use crate::refusal::Refusal;
+use crate::server::Server;
 use crate::view::stamp;
+use crate::world::World;
 
 /// What speaks against a deployment.
 pub(super) fn deploy_problem(node: &Node) -> Option<String> {
@@ -100,6 +102,9 @@ pub(super) fn inventory(sim: &Sim, call: &Call) -> Answer {
                 format!("Node inventory record for node {number} could not be found."),
             ));
         };
+        if let Some(inventory) = &node.inventory {
+            return reply(StatusCode::OK, inventory);
+        }
         let ramdisk = node.interfaces.named("inspect") == "agent";
         let identity = world.server(&access.address).identity;
         reply(StatusCode::OK, &found(identity, &boot_mac, ramdisk))
@@ -111,27 +116,33 @@ fn has_settings(node: &Node) -> bool {
     node.verified && matches!(node.driver.as_str(), "redfish" | "idrac")
 }
 
+/// The machine of a node, if it ever had one.
+fn server<'a>(world: &'a World, node: &Node) -> Option<&'a Server> {
+    world.servers.get(&bmc::access(node).ok()?.address)
+}
+
 pub(super) fn bios(sim: &Sim, call: &Call) -> Answer {
     let detail = call
         .query("detail")
         .is_some_and(|detail| detail.eq_ignore_ascii_case("true"));
     sim.with(|world, _| {
         let node = world.node(world.find(&call.id)?)?;
+        let server = server(world, node);
         let settings: Vec<Value> = BIOS
             .iter()
             .filter(|_| has_settings(node))
-            .map(|(name, value, allowed)| {
+            .map(|known| {
+                let changed = server.and_then(|server| server.bios.get(known.name));
                 let mut setting = json!({
-                    "name": name, "value": value, "created_at": stamp(node.created).to_string(), "updated_at": null,
+                    "name": known.name,
+                    "value": changed.map_or(known.value, |(value, _)| value),
+                    "created_at": stamp(node.created).to_string(),
+                    "updated_at": changed.map(|(_, at)| stamp(*at).to_string()),
                 });
-                if detail {
-                    setting["attribute_type"] = json!("Enumeration");
-                    setting["allowable_values"] = json!(allowed);
-                    for key in ["lower_bound", "upper_bound", "min_length", "max_length", "unique"] {
-                        setting[key] = Value::Null;
-                    }
-                    setting["read_only"] = json!(false);
-                    setting["reset_required"] = json!(true);
+                if let (true, Some(shown), Value::Object(schema)) =
+                    (detail, setting.as_object_mut(), known.schema())
+                {
+                    shown.extend(schema);
                 }
                 setting
             })
@@ -143,53 +154,21 @@ pub(super) fn bios(sim: &Sim, call: &Call) -> Answer {
 pub(super) fn firmware(sim: &Sim, call: &Call) -> Answer {
     sim.with(|world, _| {
         let node = world.node(world.find(&call.id)?)?;
+        let server = server(world, node);
         let components: Vec<Value> = FIRMWARE
             .iter()
             .filter(|_| has_settings(node))
             .map(|(component, version)| {
+                let updated = server.and_then(|server| server.firmware.get(*component));
+                let flashed = updated.map(|(version, _)| version.as_str());
                 json!({
-                    "component": component, "initial_version": version, "current_version": version,
-                    "last_version_flashed": null, "created_at": stamp(node.created).to_string(), "updated_at": null,
+                    "component": component, "initial_version": version,
+                    "current_version": flashed.unwrap_or(version), "last_version_flashed": flashed,
+                    "created_at": stamp(node.created).to_string(),
+                    "updated_at": updated.map(|(_, at)| stamp(*at).to_string()),
                 })
             })
             .collect();
         reply(StatusCode::OK, &json!({"firmware": components}))
-    })
-}
-
-/// The virtual media need the BMC, at once.
-fn with_media(sim: &Sim, call: &Call, work: impl FnOnce(&mut Option<String>) -> Answer) -> Answer {
-    sim.with(|world, _| {
-        let number = world.find(&call.id)?;
-        world.unlocked(number)?;
-        let server = world
-            .contact(number)
-            .map_err(|cause| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, cause))?;
-        work(&mut server.media)
-    })
-}
-
-pub(super) fn media(sim: &Sim, call: &Call) -> Answer {
-    with_media(sim, call, |media| {
-        let device = json!({"image": media, "inserted": media.is_some(), "media_types": ["cdrom"]});
-        reply(StatusCode::OK, &json!([device]))
-    })
-}
-
-pub(super) fn attach(sim: &Sim, call: &Call) -> Answer {
-    let body = call.json()?;
-    let url = body["image_url"]
-        .as_str()
-        .ok_or_else(|| Refusal::bad("Expected a string for image_url"))?;
-    with_media(sim, call, |media| {
-        *media = Some(url.to_owned());
-        empty(StatusCode::NO_CONTENT)
-    })
-}
-
-pub(super) fn detach(sim: &Sim, call: &Call) -> Answer {
-    with_media(sim, call, |media| {
-        *media = None;
-        empty(StatusCode::NO_CONTENT)
     })
 }

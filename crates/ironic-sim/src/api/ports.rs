@@ -149,6 +149,43 @@ pub(super) fn get(sim: &Sim, call: &Call) -> Answer {
     })
 }
 
+/// Changes the address, or whether the port is booted from.
+pub(super) fn update(sim: &Sim, call: &Call) -> Answer {
+    let body = call.json()?;
+    let operations = body
+        .as_array()
+        .ok_or_else(|| Refusal::bad("Schema error for patch: it is not of type 'array'"))?;
+    sim.with(|world, _| {
+        let number = find(world, &call.id)?;
+        let owner = world.ports.get(&number).map(|port| port.node);
+        world.unlocked(owner.unwrap_or_default())?;
+        for operation in operations {
+            match operation["path"].as_str().unwrap_or_default() {
+                "/address" => {
+                    let address = mac(operation["value"].as_str().unwrap_or_default())?;
+                    if world.by_mac(&address).is_some_and(|other| other != number) {
+                        return Err(Refusal::conflict(format!(
+                            "A port with MAC address {address} already exists."
+                        )));
+                    }
+                    world.readdress_port(number, address);
+                }
+                "/pxe_enabled" => {
+                    let pxe = operation["value"]
+                        .as_bool()
+                        .ok_or_else(|| Refusal::bad("Expected a boolean for pxe_enabled"))?;
+                    if let Some(port) = world.ports.get_mut(&number) {
+                        port.pxe = pxe;
+                    }
+                }
+                other => return Err(Refusal::bad(format!("Cannot patch {other}"))),
+            }
+        }
+        let port = world.ports.get(&number).ok_or_else(|| no_port(&call.id))?;
+        reply(StatusCode::OK, &show(world, port, None, &call.base)?)
+    })
+}
+
 pub(super) fn delete(sim: &Sim, call: &Call) -> Answer {
     sim.with(|world, _| {
         let number = find(world, &call.id)?;

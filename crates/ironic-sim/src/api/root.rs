@@ -7,6 +7,7 @@ use super::{Answer, Call, MIN_MINOR, reply};
 use crate::Sim;
 use crate::faults::Kind;
 use crate::interfaces;
+use crate::refusal::Refusal;
 use crate::view::CONDUCTOR;
 
 fn version(sim: &Sim, base: &str) -> Value {
@@ -51,17 +52,31 @@ pub(super) fn drivers(sim: &Sim, call: &Call) -> Answer {
     if sim.with(|world, _| world.faults.strike_api(&Kind::NoConductor)) {
         return reply(StatusCode::OK, &json!({"drivers": []}));
     }
-    let base = &call.base;
     let drivers: Vec<Value> = interfaces::drivers()
-        .map(|name| {
-            json!({
-                "name": name, "hosts": [CONDUCTOR], "type": "dynamic",
-                "links": [{"href": format!("{base}/v1/drivers/{name}"), "rel": "self"},
-                          {"href": format!("{base}/drivers/{name}"), "rel": "bookmark"}],
-            })
-        })
+        .map(|name| describe(name, &call.base))
         .collect();
     reply(StatusCode::OK, &json!({"drivers": drivers}))
+}
+
+fn describe(name: &str, base: &str) -> Value {
+    json!({
+        "name": name, "hosts": [CONDUCTOR], "type": "dynamic",
+        "links": [{"href": format!("{base}/v1/drivers/{name}"), "rel": "self"},
+                  {"href": format!("{base}/drivers/{name}"), "rel": "bookmark"}],
+    })
+}
+
+pub(super) fn driver(_: &Sim, call: &Call) -> Answer {
+    match interfaces::drivers().find(|name| *name == call.id) {
+        Some(name) => reply(StatusCode::OK, &describe(name, &call.base)),
+        None => Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "Could not find the following driver(s) or hardware type(s): {}.",
+                call.id
+            ),
+        )),
+    }
 }
 
 pub(super) fn conductors(_: &Sim, _: &Call) -> Answer {

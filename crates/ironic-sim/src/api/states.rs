@@ -11,6 +11,7 @@ use crate::Sim;
 use crate::machine::{State, Verb, react};
 use crate::node::Target;
 use crate::refusal::Refusal;
+use crate::steps::{self, Step};
 use crate::view::stamp;
 use crate::work::wrong_state;
 
@@ -29,7 +30,7 @@ pub(super) fn get(sim: &Sim, call: &Call) -> Answer {
                 "provision_state": node.state.as_str(), "target_power_state": node.power_target(),
                 "target_provision_state": node.target.map(State::as_str),
                 "provision_updated_at": node.provision_updated.map(|at| stamp(at).to_string()),
-                "raid_config": {}, "target_raid_config": node.target_raid_config,
+                "raid_config": node.raid_config, "target_raid_config": node.target_raid_config,
                 "boot_mode": node.verified.then_some("uefi"), "secure_boot": node.verified.then_some(false),
             }),
         )
@@ -69,16 +70,7 @@ pub(super) fn provision(sim: &Sim, call: &Call) -> Answer {
         if verb == Verb::Abort && node.state == State::WaitCallBack && call.minor < ABORT_DEPLOY {
             return Err(wrong_state(node, target));
         }
-        if verb == Verb::Clean && !body["clean_steps"].is_array() {
-            return Err(Refusal::bad(
-                "\"clean_steps\" is required when setting target provision state to clean",
-            ));
-        }
-        if verb == Verb::Service && !body["service_steps"].is_array() {
-            return Err(Refusal::bad(
-                "\"service_steps\" is required when setting target provision state to service",
-            ));
-        }
+        let steps = steps_of(&body, verb)?;
         let deploys = matches!(verb, Verb::Deploy | Verb::Rebuild);
         let drive = &body["configdrive"];
         if !drive.is_null() {
@@ -105,10 +97,40 @@ pub(super) fn provision(sim: &Sim, call: &Call) -> Answer {
                 node.instance_info.insert("configdrive".to_owned(), json!("kept"));
             }
         }
+        let node = world.node_mut(number)?;
+        node.asked = call.asked(&format!("PUT states/provision {target}"));
+        node.steps = steps.into();
         world.verb(number, target, verb, now)?;
         tracing::info!(node = %world.node(number)?.uuid, target, "provision state asked for");
         accepted(call)
     })
+}
+
+/// The steps that a verb needs, or may have; those of other verbs are refused.
+fn steps_of(body: &Value, verb: Verb) -> Result<Vec<Step>, Refusal> {
+    let mut given = Vec::new();
+    for (kind, wanted, required) in [
+        ("clean", verb == Verb::Clean, true),
+        ("service", verb == Verb::Service, true),
+        ("deploy", matches!(verb, Verb::Deploy | Verb::Rebuild), false),
+    ] {
+        let steps = &body[format!("{kind}_steps")];
+        let empty = steps.is_null() || *steps == json!([]);
+        if wanted && required && empty {
+            return Err(Refusal::bad(format!(
+                "\"{kind}_steps\" is required when setting target provision state to {kind}"
+            )));
+        }
+        if !wanted && !empty {
+            return Err(Refusal::bad(format!(
+                "\"{kind}_steps\" is only valid when setting target provision state to {kind}"
+            )));
+        }
+        if !empty {
+            given = steps::parse(kind, steps)?;
+        }
+    }
+    Ok(given)
 }
 
 fn check_config_drive(drive: &Value) -> Result<(), Refusal> {
@@ -161,6 +183,7 @@ pub(super) fn power(sim: &Sim, call: &Call) -> Answer {
             )));
         }
         world.unlocked(number)?;
+        world.node_mut(number)?.asked = call.asked(&format!("PUT states/power {name}"));
         world.set_power(number, target, now);
         accepted(call)
     })
