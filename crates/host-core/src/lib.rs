@@ -9,6 +9,7 @@
 
 mod conditions;
 mod deletion;
+mod explain;
 mod failure;
 mod hardware;
 mod input;
@@ -21,6 +22,7 @@ mod step;
 pub mod transitions;
 mod verdict;
 
+pub use explain::{Explanation, Failure, Wait, explain, state_since, waits};
 pub use failure::backoff_minutes;
 pub use input::{Answer, Ask, BmcSecret, Built, HostView, Observed, PullSecretProblem, Settings};
 pub use step::{step, unavailable};
