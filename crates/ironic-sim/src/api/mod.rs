@@ -3,6 +3,7 @@
 mod filter;
 mod inspection;
 mod list;
+mod management;
 mod media;
 mod nodes;
 mod parts;
@@ -115,6 +116,11 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "nodes/{id}/ports", ports::of_node),
     (Method::GET, "nodes/{id}/bios", parts::bios),
     (Method::GET, "nodes/{id}/firmware", parts::firmware),
+    (
+        Method::GET,
+        "nodes/{id}/management/boot_device",
+        management::boot_device,
+    ),
     (Method::GET, "nodes/{id}/vmedia", media::get),
     (Method::POST, "nodes/{id}/vmedia", media::attach),
     (Method::DELETE, "nodes/{id}/vmedia", media::detach),
