@@ -215,6 +215,7 @@ async fn start_processes(bed: &Bed, election: bool) -> Result<()> {
         &bmo,
         "--health-addr=127.0.0.1:@h",
         "--metrics-addr=127.0.0.1:@m",
+        "--webhook-port=@w",
         &grpc,
         &elect,
     ];

@@ -50,6 +50,22 @@ baremetal-operator-host-service-cert
 {{- end -}}
 {{- end }}
 
+{{- define "metal3-bmo.webhookSecret" -}}
+{{- if eq (include "metal3-bmo.tlsSource" .) "secret" -}}
+{{ .Values.tls.webhookSecret | required (printf "tls.webhookSecret: tls.source secret needs the name of a Secret with tls.crt and tls.key for baremetal-operator-webhook-service.%s.svc, or webhooks.enabled=false" .Release.Namespace) }}
+{{- else -}}
+bmo-webhook-server-cert
+{{- end -}}
+{{- end }}
+
+{{/* How the API server can trust the webhooks: of clientConfig. */}}
+{{- define "metal3-bmo.caBundle" -}}
+{{- if eq (include "metal3-bmo.tlsSource" .) "secret" }}
+{{- $pem := dig "tls" "caBundle" "" (.Values.global | default dict) | default .Values.tls.caBundle }}
+caBundle: {{ $pem | required "tls.caBundle: tls.source secret needs the PEM of the CA of the webhooks (umbrella chart: global.tls.caBundle)" | b64enc }}
+{{- end }}
+{{- end }}
+
 {{/* Ironic's API; says what to do when there is none. */}}
 {{- define "metal3-bmo.ironicEndpoint" -}}
 {{- if .Values.ironic.endpoint -}}

@@ -6,6 +6,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry::TelemetryArgs;
+use metal3_kit::tls::OfferArgs;
 
 use crate::check::CheckArgs;
 
@@ -83,12 +84,21 @@ pub struct Args {
     /// What drives the hardware.
     #[arg(long, default_value = "ironic")]
     pub provisioner: String,
-    /// Accepted for compatibility; the admission webhooks of hosts come with a later release.
+    /// Port of the admission webhooks; 0 turns them off.
     #[arg(long, default_value_t = 9443)]
     pub webhook_port: u16,
-    /// Accepted for compatibility, as the webhook port.
-    #[arg(long)]
-    pub webhook_cert_dir: Option<PathBuf>,
+    /// Folder with tls.crt and tls.key of the webhooks.
+    #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs")]
+    pub webhook_cert_dir: PathBuf,
+    /// Secret of this pod's namespace for a certificate that is made and renewed here, with its CA in <name>-ca, which
+    /// is written into the webhook configuration; empty: somebody else fills --webhook-cert-dir.
+    #[arg(long, default_value = "")]
+    pub webhook_cert_secret: String,
+    /// Service whose names that certificate has.
+    #[arg(long, default_value = "baremetal-operator-webhook-service")]
+    pub webhook_service_name: String,
+    #[command(flatten)]
+    pub tls: OfferArgs,
     /// Accepted for compatibility; preprovisioning images come with a later release.
     #[arg(long)]
     pub build_preprov_image: bool,
@@ -126,7 +136,6 @@ impl Args {
     /// Says which accepted flags have no effect.
     pub(crate) fn report_unused(&self) {
         for (flag, given) in [
-            ("--webhook-cert-dir", self.webhook_cert_dir.is_some()),
             ("--build-preprov-image", self.build_preprov_image),
             ("--hostclaims", self.hostclaims),
             ("--kube-api-qps", self.kube_api_qps.is_some()),

@@ -4,6 +4,7 @@
 //! * `host/` is the controller: it performs what `metal3-host-core` asks and commits what it decides.
 //! * `grpc/` answers the HostService from an index of all hosts.
 //! * [`check()`] looks at a running service, for `helm test`.
+//! * `webhook/` admits objects by the rules of `metal3-admission`.
 //! * `backend.rs` picks what drives the hardware.
 
 mod args;
@@ -15,6 +16,7 @@ mod host;
 mod metrics;
 mod run;
 mod watch;
+mod webhook;
 
 pub use args::{Args, Cli, Command};
 pub use check::{CheckArgs, check};

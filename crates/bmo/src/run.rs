@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::HostMetrics;
-use crate::{Args, backend, grpc, host, watch};
+use crate::{Args, backend, grpc, host, watch, webhook};
 
 /// Runs until shutdown, or until a part fails.
 ///
@@ -21,6 +21,7 @@ use crate::{Args, backend, grpc, host, watch};
 /// When the configuration is wrong, an address is taken, or leadership is lost.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     args.report_unused();
+    let offer = args.tls.offer()?;
     let client = args
         .kube
         .client(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")))
@@ -43,6 +44,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         Leadership::always()
     };
 
+    webhook::start(&args, &offer, &client, &readiness, &mut tasks, &shutdown).await?;
     let index = Arc::<grpc::HostIndex>::default();
     let (reader, writer) = kube::runtime::reflector::store();
     let (triggers, triggered) = mpsc::unbounded_channel();
@@ -80,7 +82,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     tasks.spawn("metrics", async move {
         if secure {
             metrics
-                .serve_protected(&address, certificate, authority, stop)
+                .serve_protected(&address, certificate, authority, &offer, stop)
                 .await
         } else {
             metrics.serve(&address, stop).await

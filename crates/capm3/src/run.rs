@@ -10,7 +10,7 @@ use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Certificate, Protocol, Source, TlsListener};
+use metal3_kit::tls::{Certificate, Offer, Protocol, Source, TlsListener};
 use metal3_rpc::client::HostClient;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -131,7 +131,13 @@ fn measure(
         }
         let certificate = certificate.map_or_else(|| Certificate::throwaway(&["localhost"]), Ok)?;
         metrics
-            .serve_protected(&address, certificate, authority, shutdown)
+            .serve_protected(
+                &address,
+                certificate,
+                authority,
+                &Offer::of(Protocol::Http1),
+                shutdown,
+            )
             .await
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::caller::{self, Deed, bearer};
 use crate::client::brief;
 use crate::probes::{listen_address, serve_router};
-use crate::tls::{Certificate, Protocol, TlsListener};
+use crate::tls::{Certificate, Offer, Protocol, TlsListener};
 
 const PATH: &str = "/metrics";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -80,13 +80,14 @@ impl Metrics {
         address: &str,
         certificate: Arc<Certificate>,
         authority: caller::Authority,
+        offer: &Offer,
         shutdown: CancellationToken,
     ) -> Result<()> {
         if listen_address(address).is_none() {
             shutdown.cancelled().await;
             return Ok(());
         }
-        let listener = TlsListener::bind(address, certificate, Protocol::Http1).await?;
+        let listener = TlsListener::bind_with(address, certificate, Protocol::Http1, offer).await?;
         let authority = Arc::new(authority);
         let handler = move |headers: HeaderMap| {
             let authority = Arc::clone(&authority);

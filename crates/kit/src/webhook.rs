@@ -51,11 +51,27 @@ impl Webhooks {
     /// Adds an admission webhook.
     #[must_use]
     pub fn admission(
-        mut self,
+        self,
         path: &str,
         handler: impl Fn(&Admission) -> Verdict + Clone + Send + Sync + 'static,
     ) -> Self {
-        let handle = move |body: Bytes| async move { answer(admission(&body, &handler)) };
+        self.admission_by(path, move |admission| std::future::ready(handler(&admission)))
+    }
+
+    /// Adds an admission webhook that has to ask others.
+    #[must_use]
+    pub fn admission_by<F, A>(mut self, path: &str, handler: F) -> Self
+    where
+        F: Fn(Admission) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Verdict> + Send,
+    {
+        let handle = move |body: Bytes| async move {
+            let reviewed = match admission(&body) {
+                Ok((admission, frame)) => Ok(frame.close(handler(admission).await)),
+                Err(message) => Err(message),
+            };
+            answer(reviewed)
+        };
         self.router = self.router.route(path, post(handle));
         self
     }
@@ -112,7 +128,13 @@ fn request(body: &[u8], kind: &str) -> Result<(Map<String, Value>, Value, Value)
     }
 }
 
-fn admission(body: &[u8], handler: impl Fn(&Admission) -> Verdict) -> Result<Value, String> {
+/// What of a review comes back with the answer.
+struct Frame {
+    uid: Value,
+    version: Value,
+}
+
+fn admission(body: &[u8]) -> Result<(Admission, Frame), String> {
     let (mut request, uid, version) = request(body, "AdmissionReview")?;
     let admission = Admission {
         operation: request
@@ -124,29 +146,36 @@ fn admission(body: &[u8], handler: impl Fn(&Admission) -> Verdict) -> Result<Val
         old_object: request.remove("oldObject").filter(|object| !object.is_null()),
         dry_run: request.get("dryRun") == Some(&json!(true)),
     };
-    let Verdict {
-        errors,
-        warnings,
-        patch,
-    } = handler(&admission);
-    let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
-    if !errors.is_empty() {
-        let message = match errors.as_slice() {
-            [one] => one.clone(),
-            several => format!("[{}]", several.join(", ")),
-        };
-        response["status"] =
-            json!({"status": "Failure", "message": message, "reason": "Forbidden", "code": 403});
+    Ok((admission, Frame { uid, version }))
+}
+
+impl Frame {
+    fn close(self, verdict: Verdict) -> Value {
+        let Self { uid, version } = self;
+        let Verdict {
+            errors,
+            warnings,
+            patch,
+        } = verdict;
+        let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
+        if !errors.is_empty() {
+            let message = match errors.as_slice() {
+                [one] => one.clone(),
+                several => format!("[{}]", several.join(", ")),
+            };
+            response["status"] =
+                json!({"status": "Failure", "message": message, "reason": "Forbidden", "code": 403});
+        }
+        if !warnings.is_empty() {
+            response["warnings"] = json!(warnings);
+        }
+        if errors.is_empty() && !patch.is_empty() {
+            use k8s_openapi::ByteString;
+            response["patchType"] = json!("JSONPatch");
+            response["patch"] = json!(ByteString(Value::Array(patch).to_string().into_bytes()));
+        }
+        json!({"apiVersion": version, "kind": "AdmissionReview", "response": response})
     }
-    if !warnings.is_empty() {
-        response["warnings"] = json!(warnings);
-    }
-    if errors.is_empty() && !patch.is_empty() {
-        use k8s_openapi::ByteString;
-        response["patchType"] = json!("JSONPatch");
-        response["patch"] = json!(ByteString(Value::Array(patch).to_string().into_bytes()));
-    }
-    Ok(json!({"apiVersion": version, "kind": "AdmissionReview", "response": response}))
 }
 
 fn conversion(body: &[u8], handler: &impl Fn(Value, &str) -> Result<Value, String>) -> Result<Value, String> {
@@ -204,17 +233,13 @@ mod tests {
             "AdmissionReview",
             &json!({"uid": "u", "operation": "CREATE", "object": {"a": 1}}),
         );
-        let denied = admission(&body, |admission| {
-            assert_eq!(
-                (admission.operation.as_str(), &admission.old_object),
-                ("CREATE", &None)
-            );
-            Verdict {
-                errors: vec!["one".into(), "two".into()],
-                ..Verdict::default()
-            }
+        let (asked, frame) = admission(&body).unwrap();
+        assert_eq!((asked.operation.as_str(), &asked.old_object), ("CREATE", &None));
+        let denied = frame.close(Verdict {
+            errors: vec!["one".into(), "two".into()],
+            ..Verdict::default()
         });
-        let response = &denied.unwrap()["response"];
+        let response = &denied["response"];
         assert_eq!(response["allowed"], false);
         assert_eq!(response["uid"], "u");
         assert_eq!(response["status"]["message"], "[one, two]");
@@ -224,11 +249,11 @@ mod tests {
     fn a_patch_is_encoded_as_the_api_server_wants_it() {
         let body = review("AdmissionReview", &json!({"uid": "u", "object": {}}));
         let patch = vec![json!({"op": "add", "path": "/a", "value": 1})];
-        let allowed = admission(&body, |_| Verdict {
-            patch: patch.clone(),
+        let (_, frame) = admission(&body).unwrap();
+        let allowed = frame.close(Verdict {
+            patch,
             ..Verdict::default()
-        })
-        .unwrap();
+        });
         assert_eq!(allowed["response"]["patchType"], "JSONPatch");
         assert!(allowed["response"]["patch"].as_str().unwrap().starts_with("W3"));
     }
@@ -258,7 +283,7 @@ mod tests {
     fn what_is_no_review_is_refused() {
         for body in [&b"{"[..], b"{}", b"{\"kind\":\"ConversionReview\"}"] {
             assert!(conversion(body, &|object, _| Ok(object)).is_err());
-            assert!(admission(body, |_| Verdict::default()).is_err());
+            assert!(admission(body).is_err());
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Bmo {
     grpc: u16,
     health: u16,
     pub(crate) metrics: u16,
+    pub(crate) webhook: u16,
 }
 
 /// How to start one.
@@ -48,7 +49,7 @@ impl Launch<'_> {
             leader_election,
         } = self;
         let certificates = certs::server_dir(&["localhost", "127.0.0.1"]).unwrap();
-        let [grpc, health, metrics] = [(); 3].map(|()| port::free().unwrap());
+        let [grpc, health, metrics, webhook] = [(); 4].map(|()| port::free().unwrap());
         let address = |port: u16| format!("127.0.0.1:{port}");
         let nowhere = PathBuf::from("/nonexistent");
         let process = Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
@@ -64,6 +65,9 @@ impl Launch<'_> {
             ])
             .arg("--grpc-cert-dir")
             .arg(&certificates.dir)
+            .args(["--webhook-port", &webhook.to_string()])
+            .arg("--webhook-cert-dir")
+            .arg(&certificates.dir)
             .arg(format!("--leader-elect={leader_election}"))
             .args(flags)
             .env("IRONIC_ENDPOINT", ironic)
@@ -78,6 +82,7 @@ impl Launch<'_> {
             grpc,
             health,
             metrics,
+            webhook,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Certificate, provider};
+use super::{Certificate, Offer};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes that may be finished before the server takes them; beyond it new connections wait.
@@ -42,18 +42,27 @@ impl TlsListener {
     /// # Errors
     /// When it cannot be bound.
     pub async fn bind(address: &str, certificate: Arc<Certificate>, protocol: Protocol) -> Result<Self> {
+        Self::bind_with(address, certificate, protocol, &Offer::of(protocol)).await
+    }
+
+    /// The same, offering what the user chose.
+    ///
+    /// # Errors
+    /// When it cannot be bound, or the offer has no cipher suite for one of its versions.
+    pub async fn bind_with(
+        address: &str,
+        certificate: Arc<Certificate>,
+        protocol: Protocol,
+        offer: &Offer,
+    ) -> Result<Self> {
         let address = crate::probes::listen_address(address).context("no address to listen on")?;
         let listener = TcpListener::bind(&address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        // gRPC clients are ours and current; the API server of an old cluster may still speak TLS 1.2 to webhooks.
-        let versions: &[&rustls::SupportedProtocolVersion] = match protocol {
-            Protocol::Http1 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            Protocol::Http2 => &[&rustls::version::TLS13],
-        };
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)?
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&offer.provider))
+            .with_protocol_versions(&offer.versions)
+            .context("the TLS versions and cipher suites do not go together")?
             .with_no_client_auth()
             .with_cert_resolver(certificate);
         config.alpn_protocols = match protocol {

@@ -4,6 +4,7 @@
 //! * It comes from a [`Folder`], as cert-manager and kubelet lay it out, or from a [`Keeper`]: made and renewed by the
 //!   service itself and kept in Secrets that all replicas share. `issue.rs` decides, `keeper.rs` reads and writes.
 //!   A [`Source`] is which of them the flags choose.
+//! * An [`Offer`] is which versions, cipher suites and curves a listener speaks.
 //! * A [`Publisher`] tells the CA to those who have to trust it.
 
 mod certificate;
@@ -11,6 +12,7 @@ mod inject;
 mod issue;
 mod keeper;
 mod listener;
+mod offer;
 mod source;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub use inject::{Publisher, Target};
 pub use issue::Terms;
 pub use keeper::{Keeper, Kept};
 pub use listener::{Protocol, TlsListener};
+pub use offer::{Offer, OfferArgs};
 pub use source::Source;
 
 /// How often Secrets, and where their CA is told, are looked at.

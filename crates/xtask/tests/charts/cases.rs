@@ -32,7 +32,7 @@ global:
       AAAA
       -----END CERTIFICATE-----
 metal3-bmo:
-  tls: {existingSecret: my-host-service}
+  tls: {existingSecret: my-host-service, webhookSecret: my-host-webhooks}
   ironic:
     endpoint: https://ironic.example.com/v1
     existingSecret: my-login

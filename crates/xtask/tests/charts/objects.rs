@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use crate::{cases, helm, pods};
 
 /// Names that clusterctl, the tests and people's scripts refer to: none may go.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 18] = [
     "ServiceAccount capm3-system/baremetal-operator-controller-manager",
     "ServiceAccount capm3-system/capm3-manager",
     "Deployment capm3-system/baremetal-operator-controller-manager",
     "Deployment capm3-system/capm3-controller-manager",
     "Service capm3-system/baremetal-operator-host-service",
+    "Service capm3-system/baremetal-operator-webhook-service",
     "Service capm3-system/capm3-webhook-service",
     "ConfigMap capm3-system/ironic",
     "ClusterRole baremetal-operator-manager-role",
@@ -20,8 +21,10 @@ const NAMES: [&str; 15] = [
     "Role capm3-system/baremetal-operator-leader-election-role",
     "Role capm3-system/capm3-leader-election-role",
     "Certificate capm3-system/baremetal-operator-host-service-cert",
+    "Certificate capm3-system/baremetal-operator-serving-cert",
     "Certificate capm3-system/capm3-serving-cert",
     "MutatingWebhookConfiguration capm3-mutating-webhook-configuration",
+    "ValidatingWebhookConfiguration baremetal-operator-validating-webhook-configuration",
     "ValidatingWebhookConfiguration capm3-validating-webhook-configuration",
 ];
 
@@ -220,7 +223,7 @@ fn the_ca_of_webhooks_comes_from_where_the_values_say() {
     ] {
         let values = format!(
             "global: {{tls: {{source: {source}, caBundle: '-----BEGIN CERTIFICATE-----x'}}}}\n\
-             metal3-bmo: {{ironicSim: {{enabled: true}}, tls: {{existingSecret: a}}}}\n\
+             metal3-bmo: {{ironicSim: {{enabled: true}}, tls: {{existingSecret: a, webhookSecret: c}}}}\n\
              metal3-capm3: {{tls: {{existingSecret: b}}}}"
         );
         let objects = helm::render("metal3", &values);
@@ -237,7 +240,11 @@ fn the_ca_of_webhooks_comes_from_where_the_values_say() {
                 continue;
             }
             let annotation = &object["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
-            let wanted = annotated.then_some("capm3-system/capm3-serving-cert");
+            let certificate = match helm::id(object).contains("baremetal-operator") {
+                true => "capm3-system/baremetal-operator-serving-cert",
+                false => "capm3-system/capm3-serving-cert",
+            };
+            let wanted = annotated.then_some(certificate);
             assert_eq!(annotation.as_str(), wanted, "{source}: {}", helm::id(object));
             for client in clients {
                 seen += 1;
@@ -255,9 +262,61 @@ fn the_ca_of_webhooks_comes_from_where_the_values_say() {
                 );
             }
         }
-        // Nine kinds are converted, one is defaulted, four are validated.
-        assert_eq!(seen, 14, "{source}");
+        // Nine kinds are converted, one is defaulted, four of capm3 and six of bmo are validated.
+        assert_eq!(seen, 20, "{source}");
     }
+}
+
+#[test]
+fn hosts_are_admitted_where_they_are_managed_and_as_upstream_registers_it() {
+    let name = "ValidatingWebhookConfiguration baremetal-operator-validating-webhook-configuration";
+    let render = |values: &str| {
+        helm::render(
+            "metal3-bmo",
+            &format!("{{ironicSim: {{enabled: true}}, {values}}}"),
+        )
+    };
+    let objects = render("watchNamespaces: [metal3, edge], webhooks: {timeoutSeconds: 5}");
+    let webhooks = helm::find(&objects, name)["webhooks"].as_array().unwrap();
+    let kinds = [
+        "baremetalhost",
+        "bmceventsubscription",
+        "dataimage",
+        "hostclaim",
+        "hostfirmwarecomponents",
+        "hostnetworkattachment",
+    ];
+    assert_eq!(webhooks.len(), kinds.len());
+    for (webhook, kind) in webhooks.iter().zip(kinds) {
+        assert_eq!(webhook["name"], format!("{kind}.metal3.io"));
+        assert_eq!(
+            webhook["clientConfig"]["service"]["path"],
+            format!("/validate-metal3-io-v1alpha1-{kind}")
+        );
+        for (field, value) in [
+            ("failurePolicy", json!("Fail")),
+            ("sideEffects", json!("None")),
+            ("timeoutSeconds", json!(5)),
+        ] {
+            assert_eq!(webhook[field], value, "{kind}");
+        }
+        let deleted = webhook["rules"][0]["operations"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("DELETE"));
+        assert_eq!(deleted, kind == "hostnetworkattachment");
+        let namespaces = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
+        assert_eq!(*namespaces, json!(["metal3", "edge"]));
+    }
+    let everywhere = render("");
+    assert!(helm::find(&everywhere, name)["webhooks"][0]["namespaceSelector"].is_null());
+    let without = render("webhooks: {enabled: false}");
+    assert!(without.iter().all(|object| !helm::id(object).contains("webhook")));
+    let deployment = helm::find(
+        &without,
+        "Deployment capm3-system/baremetal-operator-controller-manager",
+    );
+    assert!(deployment.to_string().contains("--webhook-port=0"));
 }
 
 #[test]

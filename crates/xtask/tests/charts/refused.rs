@@ -67,6 +67,7 @@ fn the_schemas_name_the_field() {
             "/networkPolicy/apiServerPorts/0",
         ),
         ("resources.limits=null", "/resources"),
+        ("webhooks.timeoutSeconds=60", "/webhooks/timeoutSeconds"),
         ("nodeSelector=linux", "/nodeSelector"),
         ("global.tls.source=none", "/global/tls/source"),
     ];
@@ -109,7 +110,7 @@ fn the_schemas_name_the_field() {
 
 #[test]
 fn what_does_not_go_together_is_explained() {
-    let cases: [(&str, &[&str], &str); 12] = [
+    let cases: [(&str, &[&str], &str); 14] = [
         ("metal3-bmo", &[], "set ironic.endpoint (for example https://"),
         (
             "metal3",
@@ -136,6 +137,26 @@ fn what_does_not_go_together_is_explained() {
             "metal3-bmo",
             &[ENDPOINT, "tls.source=secret"],
             "tls.existingSecret: tls.source secret needs",
+        ),
+        (
+            "metal3-bmo",
+            &[
+                ENDPOINT,
+                "tls.source=secret",
+                "tls.existingSecret=s",
+                "tls.webhookSecret=w",
+            ],
+            "tls.caBundle: tls.source secret needs",
+        ),
+        (
+            "metal3-bmo",
+            &[
+                ENDPOINT,
+                "tls.source=secret",
+                "tls.existingSecret=s",
+                "tls.caBundle=-----BEGIN CERTIFICATE-----x",
+            ],
+            "for baremetal-operator-webhook-service.",
         ),
         (
             "metal3-capm3",

@@ -78,6 +78,7 @@ fn roles_are_the_lists_that_the_tests_run_under() {
         }
         if matches!(*case, "self-signed" | "sim") {
             want(0, helm::NAMESPACE, &rules("metal3-bmo", "self-signed-rules"));
+            want(0, "", &rules("metal3-bmo", "self-signed-cluster-rules"));
             want(1, helm::NAMESPACE, &rules("metal3-capm3", "self-signed-rules"));
             want(1, "", &rules("metal3-capm3", "self-signed-cluster-rules"));
         }
