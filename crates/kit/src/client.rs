@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+
+use crate::metrics::Metrics;
+use crate::requests::Counted;
 
 /// Where Kubernetes is.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,6 +25,21 @@ impl KubeArgs {
     /// # Errors
     /// When no configuration is found or it cannot be read.
     pub async fn client(&self, user_agent: &str) -> Result<Client> {
+        Ok(Client::try_from(self.config(user_agent).await?)?)
+    }
+
+    /// As [`Self::client`], with the requests counted.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub async fn counted_client(&self, user_agent: &str, metrics: &Metrics) -> Result<Client> {
+        let config = self.config(user_agent).await?;
+        let host = config.cluster_url.authority().map(ToString::to_string);
+        let counted = Counted::new(metrics, &host.unwrap_or_default());
+        Ok(ClientBuilder::try_from(config)?.with_layer(&counted).build())
+    }
+
+    async fn config(&self, user_agent: &str) -> Result<Config> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path)
@@ -35,7 +54,7 @@ impl KubeArgs {
             http::header::USER_AGENT,
             http::HeaderValue::from_str(user_agent).context("invalid user agent")?,
         ));
-        Ok(Client::try_from(config)?)
+        Ok(config)
     }
 }
 

@@ -13,18 +13,94 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Others take over this long after the last renewal.
-const LEASE: Duration = Duration::from_secs(15);
-/// The holder stops working this long after its last renewal: before anybody can take over.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(2);
+/// The times of an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Others take over this long after the last renewal.
+    lease: Duration,
+    /// The holder stops working this long after its last renewal: before anybody can take over.
+    renew: Duration,
+    /// Between two attempts.
+    retry: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            lease: seconds(15),
+            renew: seconds(10),
+            retry: seconds(2),
+        }
+    }
+}
 
 /// Flags of leader election.
 #[derive(Args, Clone, Debug)]
 pub struct LeaseArgs {
     /// Only one replica at a time works.
-    #[arg(long, visible_alias = "enable-leader-election", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, visible_alias = "enable-leader-election", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set, value_parser = crate::flags::boolean)]
     pub leader_elect: bool,
+}
+
+/// Flags of the times of an election, as upstream's baremetal-operator has them. An empty variable counts as none.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TimingArgs {
+    /// Seconds after the last renewal until another replica takes over [default: 15].
+    #[arg(long, value_name = "SECONDS", env = "LEASE_DURATION_SECONDS", value_parser = seconds)]
+    pub lease_duration_seconds: Option<Seconds>,
+    /// Seconds after the last renewal until the leader stops working [default: 10].
+    #[arg(long, value_name = "SECONDS", env = "RENEW_DEADLINE_SECONDS", value_parser = seconds)]
+    pub renew_deadline_seconds: Option<Seconds>,
+    /// Seconds between two attempts to lead or to renew [default: 2].
+    #[arg(long, value_name = "SECONDS", env = "RETRY_PERIOD_SECONDS", value_parser = seconds)]
+    pub retry_period_seconds: Option<Seconds>,
+}
+
+/// A number of seconds, or nothing where a variable is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(Option<u16>);
+
+fn seconds(text: &str) -> Result<Seconds, String> {
+    if text.trim().is_empty() {
+        return Ok(Seconds(None));
+    }
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("not a number of seconds from 1 to 65535".to_owned()),
+        Ok(number) => Ok(Seconds(Some(number))),
+    }
+}
+
+impl TimingArgs {
+    /// The times.
+    ///
+    /// # Errors
+    /// When the leader would not stop before somebody else takes over, or could not renew in time.
+    pub fn timing(&self) -> Result<Timing> {
+        let given = |seconds: Option<Seconds>, default: Duration| {
+            let seconds = seconds.and_then(|seconds| seconds.0);
+            seconds.map_or(default, |seconds| Duration::from_secs(seconds.into()))
+        };
+        let default = Timing::default();
+        let timing = Timing {
+            lease: given(self.lease_duration_seconds, default.lease),
+            renew: given(self.renew_deadline_seconds, default.renew),
+            retry: given(self.retry_period_seconds, default.retry),
+        };
+        anyhow::ensure!(
+            timing.lease > timing.renew,
+            "--lease-duration-seconds {} must be greater than --renew-deadline-seconds {}",
+            timing.lease.as_secs(),
+            timing.renew.as_secs()
+        );
+        anyhow::ensure!(
+            timing.renew > timing.retry,
+            "--renew-deadline-seconds {} must be greater than --retry-period-seconds {}",
+            timing.renew.as_secs(),
+            timing.retry.as_secs()
+        );
+        Ok(timing)
+    }
 }
 
 /// A name for this process in Leases: where it runs, and a random part that differs between processes.
@@ -71,6 +147,7 @@ pub struct Election {
     api: Api<Lease>,
     name: String,
     identity: String,
+    timing: Timing,
     until: watch::Sender<Option<Instant>>,
 }
 
@@ -84,10 +161,18 @@ impl Election {
                 api,
                 name: name.to_owned(),
                 identity,
+                timing: Timing::default(),
                 until: sender,
             },
             Leadership { until },
         )
+    }
+
+    /// With other times than the usual ones.
+    #[must_use]
+    pub const fn timed(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
     }
 
     /// Runs until shutdown, or until leadership is lost: a former leader must not go on with what it has in memory.
@@ -96,28 +181,29 @@ impl Election {
     /// When leadership was lost.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let mut renewed: Option<Instant> = None;
+        let Timing { renew, retry, .. } = self.timing;
         loop {
             // Counted from before the request: others count from the time that is in it.
             let begun = Instant::now();
-            let left = renewed.map_or(RENEW_DEADLINE, |renewed| (renewed + RENEW_DEADLINE) - begun);
+            let left = renewed.map_or(renew, |renewed| (renewed + renew) - begun);
             match tokio::time::timeout(left, self.attempt()).await {
                 Ok(Ok(true)) => {
                     if renewed.is_none() {
                         tracing::info!(lease = %self.name, "leading");
                     }
-                    self.until.send_replace(Some(begun + RENEW_DEADLINE));
+                    self.until.send_replace(Some(begun + renew));
                     renewed = Some(begun);
                 }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "cannot renew the lease"),
                 Err(_) => tracing::warn!(lease = %self.name, "cannot renew the lease: no answer in time"),
             }
-            if renewed.is_some_and(|renewed| renewed.elapsed() >= RENEW_DEADLINE) {
+            if renewed.is_some_and(|renewed| renewed.elapsed() >= renew) {
                 self.until.send_replace(None);
                 anyhow::bail!("leadership of lease {} was lost", self.name);
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(retry) => {}
                 () = shutdown.cancelled() => break,
             }
         }
@@ -137,12 +223,12 @@ impl Election {
                     name: Some(self.name.clone()),
                     ..ObjectMeta::default()
                 },
-                spec: Some(held(&self.identity, now, now, 0)),
+                spec: Some(held(&self.identity, self.timing.lease, now, now, 0)),
             };
             return settled(self.api.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        let Some(wanted) = decide(&spec, &self.identity, now) else {
+        let Some(wanted) = decide(&spec, &self.identity, self.timing.lease, now) else {
             return Ok(false);
         };
         lease.spec = Some(wanted);
@@ -179,10 +265,16 @@ fn settled(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     }
 }
 
-fn held(identity: &str, acquired: Timestamp, renewed: Timestamp, transitions: i32) -> LeaseSpec {
+fn held(
+    identity: &str,
+    lease: Duration,
+    acquired: Timestamp,
+    renewed: Timestamp,
+    transitions: i32,
+) -> LeaseSpec {
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(lease.as_secs()).ok(),
         acquire_time: Some(MicroTime(acquired)),
         renew_time: Some(MicroTime(renewed)),
         lease_transitions: Some(transitions),
@@ -191,12 +283,12 @@ fn held(identity: &str, acquired: Timestamp, renewed: Timestamp, transitions: i3
 }
 
 /// The lease to write, or `None` while somebody else holds it.
-fn decide(spec: &LeaseSpec, me: &str, now: Timestamp) -> Option<LeaseSpec> {
+fn decide(spec: &LeaseSpec, me: &str, lease: Duration, now: Timestamp) -> Option<LeaseSpec> {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
     let transitions = spec.lease_transitions.unwrap_or(0);
     if holder == me {
         let acquired = spec.acquire_time.as_ref().map_or(now, |time| time.0);
-        return Some(held(me, acquired, now, transitions));
+        return Some(held(me, lease, acquired, now, transitions));
     }
     let duration = Duration::from_secs(
         spec.lease_duration_seconds
@@ -207,12 +299,14 @@ fn decide(spec: &LeaseSpec, me: &str, now: Timestamp) -> Option<LeaseSpec> {
         .renew_time
         .as_ref()
         .is_none_or(|renewed| renewed.0.checked_add(duration).is_ok_and(|until| until < now));
-    (holder.is_empty() || expired).then(|| held(me, now, now, transitions.saturating_add(1)))
+    (holder.is_empty() || expired).then(|| held(me, lease, now, now, transitions.saturating_add(1)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LEASE: Duration = Duration::from_secs(15);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -220,9 +314,9 @@ mod tests {
 
     #[test]
     fn a_lease_changes_hands_only_when_it_is_free_or_expired() {
-        let theirs = held("them", at(0), at(100), 3);
-        assert_eq!(decide(&theirs, "me", at(110)), None);
-        let taken = decide(&theirs, "me", at(116)).unwrap();
+        let theirs = held("them", LEASE, at(0), at(100), 3);
+        assert_eq!(decide(&theirs, "me", LEASE, at(110)), None);
+        let taken = decide(&theirs, "me", LEASE, at(116)).unwrap();
         assert_eq!(
             (taken.holder_identity.as_deref(), taken.lease_transitions),
             (Some("me"), Some(4))
@@ -231,13 +325,13 @@ mod tests {
             holder_identity: Some(String::new()),
             ..theirs
         };
-        assert!(decide(&free, "me", at(101)).is_some());
+        assert!(decide(&free, "me", LEASE, at(101)).is_some());
     }
 
     #[test]
     fn renewing_keeps_the_time_of_acquisition() {
-        let mine = held("me", at(5), at(100), 3);
-        let renewed = decide(&mine, "me", at(102)).unwrap();
+        let mine = held("me", LEASE, at(5), at(100), 3);
+        let renewed = decide(&mine, "me", LEASE, at(102)).unwrap();
         assert_eq!(renewed.acquire_time, Some(MicroTime(at(5))));
         assert_eq!(
             (renewed.renew_time, renewed.lease_transitions),
@@ -257,9 +351,35 @@ mod tests {
         let (until, receiver) = watch::channel(Some(Instant::now()));
         let leadership = Leadership { until: receiver };
         assert!(!leadership.held());
-        until.send_replace(Some(Instant::now() + RENEW_DEADLINE));
+        until.send_replace(Some(Instant::now() + LEASE));
         assert!(leadership.held());
         until.send_replace(None);
         assert!(!leadership.held());
+    }
+
+    fn timing(lease: &str, renew: &str, retry: &str) -> Result<Timing> {
+        let given = |text| seconds(text).ok();
+        let args = TimingArgs {
+            lease_duration_seconds: given(lease),
+            renew_deadline_seconds: given(renew),
+            retry_period_seconds: given(retry),
+        };
+        args.timing()
+    }
+
+    #[test]
+    fn a_leader_stops_before_another_begins() {
+        assert_eq!(timing("", "", "").unwrap(), Timing::default());
+        assert_eq!(timing("60", "", "5").unwrap().lease, Duration::from_secs(60));
+        for (lease, renew, retry, told) in [
+            ("10", "10", "2", "--lease-duration-seconds 10 must be greater"),
+            ("15", "2", "2", "--renew-deadline-seconds 2 must be greater"),
+        ] {
+            let error = timing(lease, renew, retry).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        for wrong in ["0", "65536", "-1", "1s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -7,15 +7,18 @@
 //! * [`webhook`]: admission and conversion reviews
 //! * [`lease`]: leader election; [`shutdown`]: signals and supervised tasks
 //! * [`check`]: looks at a server as its callers see it
-//! * [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
+//! * [`flags`]: flags as Go takes them; [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
 
 pub mod backoff;
 pub mod caller;
 pub mod check;
 pub mod client;
+pub mod flags;
 pub mod lease;
 pub mod metrics;
 pub mod probes;
+mod process;
+mod requests;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
