@@ -90,7 +90,7 @@ mod tests {
             (object(1, "x"), None, None),
             (object(1, "y"), Some(stored.clone()), None),
             (object(2, "x"), Some(stored.clone()), Some("changed")),
-            (Value::Null, Some(stored.clone()), Some("deleted")),
+            (Value::Null, Some(stored), Some("deleted")),
         ] {
             let request = Admission {
                 operation: String::new(),

@@ -26,4 +26,7 @@ mod program;
 mod renewal;
 mod self_signed;
 mod watch;
+mod webhook;
+mod webhook_corpus;
+mod webhook_self_signed;
 mod world;

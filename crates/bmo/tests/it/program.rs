@@ -41,6 +41,11 @@ impl Launch<'_> {
 
     /// With more flags.
     pub(crate) fn start_with(self, flags: &[&str]) -> Bmo {
+        self.start_in(flags, &[])
+    }
+
+    /// With more variables, too.
+    pub(crate) fn start_in(self, flags: &[&str], variables: &[(&str, &str)]) -> Bmo {
         let Self {
             kubeconfig,
             watch,
@@ -52,7 +57,7 @@ impl Launch<'_> {
         let [grpc, health, metrics, webhook] = [(); 4].map(|()| port::free().unwrap());
         let address = |port: u16| format!("127.0.0.1:{port}");
         let nowhere = PathBuf::from("/nonexistent");
-        let process = Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
+        let program = Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(["--namespace", watch, "--pod-namespace", home])
@@ -73,7 +78,10 @@ impl Launch<'_> {
             .env("IRONIC_ENDPOINT", ironic)
             .env("METAL3_AUTH_ROOT_DIR", &nowhere)
             .env("IRONIC_CACERT_FILE", &nowhere)
-            .env("RUST_LOG", "info,metal3_bmo=debug")
+            .env("RUST_LOG", "info,metal3_bmo=debug");
+        let process = variables
+            .iter()
+            .fold(program, |program, (name, value)| program.env(name, value))
             .start()
             .unwrap();
         Bmo {
@@ -123,6 +131,14 @@ impl Bmo {
             }
         })
         .await;
+    }
+
+    /// What it says of its readiness.
+    pub(crate) async fn readyz(&self) -> String {
+        let (_, body) = http::get(&format!("http://127.0.0.1:{}/readyz", self.health))
+            .await
+            .unwrap();
+        body
     }
 
     pub(crate) async fn metrics(&self) -> String {

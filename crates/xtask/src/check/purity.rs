@@ -6,7 +6,14 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::generated::root;
 
-const PURE: [&str; 6] = ["admission", "api", "bmc", "provisioner", "host-core", "capm3-core"];
+const PURE: [&str; 6] = [
+    "admission",
+    "api",
+    "bmc",
+    "provisioner",
+    "host-core",
+    "capm3-core",
+];
 const BANNED: [&str; 5] = ["tokio", "hyper", "rustls", "tonic", "reqwest"];
 const CLOCKS: [&str; 5] = [
     "jiff::Timestamp::now",
