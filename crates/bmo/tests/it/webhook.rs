@@ -102,7 +102,7 @@ pub(crate) async fn create(world: &World, kind: &str, path: &str, object: &Value
     send(world, "POST", path, &object).await
 }
 
-async fn refused(what: &str, answer: Result<Value, String>, parts: &[&str]) {
+fn refused(what: &str, answer: Result<Value, String>, parts: &[&str]) {
     let message = answer.expect_err(what);
     assert!(message.contains("denied the request"), "{what}: {message}");
     for part in parts {
@@ -148,7 +148,7 @@ async fn every_kind_is_judged_with_field_and_remedy() {
         ),
     ] {
         let answer = create(&world, kind, plural, &json!({"metadata": meta, "spec": spec})).await;
-        refused(kind, answer, &parts).await;
+        refused(kind, answer, &parts);
     }
     // Several reasons come at once.
     let host = json!({"metadata": meta, "spec": {
@@ -163,8 +163,7 @@ async fn every_kind_is_judged_with_field_and_remedy() {
             "[spec.bmc.address: Unknown BMC type 'ilo4'",
             "spec.firmware: the Firmware field is no longer supported",
         ],
-    )
-    .await;
+    );
 }
 
 #[tokio::test]
@@ -185,17 +184,17 @@ async fn a_host_lives_and_dies_behind_the_webhook_and_forbidden_changes_are_refu
         (json!({"image": {"url": "file:///a"}}), "\"file\" not allowed"),
     ] {
         let answer = send(&world, "PATCH", "baremetalhosts/a", &json!({"spec": patch})).await;
-        refused(part, answer, &[part]).await;
+        refused(part, answer, &[part]);
     }
     let annotate = json!({"metadata": {"annotations": {"reboot.metal3.io": "hard"}}});
     let answer = send(&world, "PATCH", "baremetalhosts/a", &annotate).await;
-    refused("annotation", answer, &["metadata.annotations[reboot.metal3.io]"]).await;
+    refused("annotation", answer, &["metadata.annotations[reboot.metal3.io]"]);
     let image = json!({"url": "http://images.test/a.qcow2", "checksum": "d41d8cd98f00b204e9800998ecf8427e"});
     world.patch("a", json!({"spec": {"image": image}})).await;
     world.reaches("a", "provisioned").await;
     let taken = json!({"spec": {"externallyProvisioned": true}});
     let answer = send(&world, "PATCH", "baremetalhosts/a", &taken).await;
-    refused("U3", answer, &["currently in \"provisioned\""]).await;
+    refused("U3", answer, &["currently in \"provisioned\""]);
     world.delete("a").await;
     world.is_gone("a").await;
 }
@@ -230,8 +229,7 @@ async fn a_host_that_would_be_refused_today_is_finalized_worked_on_corrected_and
         "worse",
         send(&world, "PATCH", "baremetalhosts/a", &worse).await,
         &["file:///b"],
-    )
-    .await;
+    );
     // The operator's own writes: the finalizer, and what inspection found.
     let annotations = json!({"baremetalhost.metal3.io/paused": null, "inspect.metal3.io": ""});
     world
@@ -297,8 +295,7 @@ async fn an_attachment_stays_as_it_is_while_hosts_use_it() {
         "change",
         send(&world, "PATCH", path, &change).await,
         &["cannot be changed while it is in use by wh-attachment/a[eth0]"],
-    )
-    .await;
+    );
     refused(
         "deletion",
         send(&world, "DELETE", path, &Value::Null).await,
@@ -306,8 +303,7 @@ async fn an_attachment_stays_as_it_is_while_hosts_use_it() {
             "cannot be deleted while it is in use by wh-attachment/a[eth0]",
             "networkInterfaces",
         ],
-    )
-    .await;
+    );
     send(
         &world,
         "PATCH",
@@ -346,8 +342,7 @@ async fn a_subscription_with_headers_can_be_finalized() {
         "change",
         send(&world, "PATCH", path, &change).await,
         &["subscriptions cannot be updated, please recreate it"],
-    )
-    .await;
+    );
     send(&world, "DELETE", path, &Value::Null).await.unwrap();
     send(&world, "PATCH", path, &json!({"metadata": {"finalizers": null}}))
         .await
