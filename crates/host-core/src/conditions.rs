@@ -1,19 +1,29 @@
-//! The conditions of a host: upstream's five with upstream's meaning, and `Waiting`.
+//! The conditions of a host: upstream's with upstream's meaning, and some of our own.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use metal3_api::conditions::{self, New, Status};
-use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
+use metal3_api::metal3::host::{BareMetalHostStatus, ErrorType, ProvisioningState};
 use metal3_api::metal3::state::OperationalStatus;
 use metal3_provisioner::{Hardware, WaitReason};
-
-use crate::{Next, Requeue};
 
 /// Says what the host waits for: reason, since when (its transition time), until when, and what to do about it.
 pub(crate) const WAITING: &str = "Waiting";
 
 /// Says how far a deletion is; its transition time is when the stage named by the reason began.
 pub(crate) const DELETING: &str = "Deleting";
+
+/// Says which annotations are not understood.
+const INVALID_ANNOTATION: &str = "InvalidAnnotation";
+
+/// Lists the reboot requests that were served although their annotations stay: a host that is never powered off does not
+/// show it.
+pub(crate) const REBOOT_SERVED: &str = "RebootServed";
+
+/// Lists the reboot requests that failed: another one is tried at once.
+pub(crate) const REBOOT_FAILED: &str = "RebootFailed";
+
+/// Names the custom deploy method that was tried last; `lastAttemptedImage` is for images only.
+pub(crate) const METHOD_ATTEMPTED: &str = "CustomDeployAttempted";
 
 const POWER_FAILURE: &str = "PowerFailure";
 
@@ -86,6 +96,9 @@ pub(crate) fn refresh(
     generation: Option<i64>,
     now: Timestamp,
 ) {
+    if status.error_type != Some(ErrorType::PowerManagement) {
+        conditions::remove(&mut status.conditions, REBOOT_FAILED);
+    }
     let mut table = table(status);
     let mut ready = table.provisioned;
     match status.operational_status {
@@ -227,54 +240,63 @@ pub(crate) fn deleting(status: &mut BareMetalHostStatus, generation: Option<i64>
 
 /// Whether the last pass ended with this wait: what is told once was told then.
 pub(crate) fn waits_for(status: &BareMetalHostStatus, reason: WaitReason) -> bool {
-    conditions::find(&status.conditions, WAITING)
-        .is_some_and(|old| old.status == "True" && old.reason == reason.code())
+    since(status, reason).is_some()
 }
 
-/// Sets `Waiting`. Its transition time is when this wait began, so it moves with the reason too.
-pub(crate) fn waiting(
+/// Since when the host waits for this, if it does.
+pub(crate) fn since(status: &BareMetalHostStatus, reason: WaitReason) -> Option<Timestamp> {
+    conditions::find(&status.conditions, WAITING)
+        .filter(|old| old.status == "True" && old.reason == reason.code())
+        .map(|old| old.last_transition_time.0)
+}
+
+/// Says which annotations are not understood, as long as there are any; true when that is news.
+pub(crate) fn complain(
     status: &mut BareMetalHostStatus,
-    next: &Next,
+    problems: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> bool {
+    if problems.is_empty() {
+        conditions::remove(&mut status.conditions, INVALID_ANNOTATION);
+        return false;
+    }
+    let told = message(status, INVALID_ANNOTATION) == Some(problems);
+    remember(
+        status,
+        INVALID_ANNOTATION,
+        "InvalidAnnotationValue",
+        problems,
+        generation,
+        now,
+    );
+    !told
+}
+
+/// Keeps a fact that the API has no field for.
+pub(crate) fn remember(
+    status: &mut BareMetalHostStatus,
+    type_: &str,
+    reason: &str,
+    message: &str,
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let old = conditions::find(&status.conditions, WAITING).cloned();
-    let Some(reason) = next.reason else {
-        // A host that never waited needs no condition to say so.
-        if old.is_some() {
-            let new = New {
-                type_: WAITING,
-                status: Status::False,
-                reason: "NotWaiting",
-                message: String::new(),
-            };
-            conditions::set(&mut status.conditions, new, generation, now);
-        }
-        return;
-    };
-    // Each failure begins a wait of its own, also one that reads like the last.
-    let failed = matches!(next.requeue, Requeue::Backoff { .. });
-    let same = |old: &Condition| !failed && old.status == "True" && old.reason == reason.code();
-    let since = old
-        .filter(|old| same(old))
-        .map_or_else(|| conditions::time(now), |old| old.last_transition_time);
-    let mut message = format!("waiting for {} since {}", reason.awaits(), since.0);
-    if let Some(deadline) = reason
-        .budget()
-        .and_then(|budget| since.0.checked_add(budget).ok())
-    {
-        message.push_str(&format!(", at most until {deadline}"));
-    }
-    if !next.detail.is_empty() {
-        message.push_str(&format!("; {}", next.detail));
-    }
-    message.push_str(&format!("; to help: {}", reason.remedy()));
-    conditions::remove(&mut status.conditions, WAITING);
     let new = New {
-        type_: WAITING,
+        type_,
         status: Status::True,
-        reason: reason.code(),
-        message,
+        reason,
+        message: message.to_owned(),
     };
-    conditions::set(&mut status.conditions, new, generation, since.0);
+    conditions::set(&mut status.conditions, new, generation, now);
+}
+
+/// What is kept by [`remember`].
+pub(crate) fn message<'a>(status: &'a BareMetalHostStatus, type_: &str) -> Option<&'a str> {
+    conditions::find(&status.conditions, type_).map(|found| found.message.as_str())
+}
+
+/// Forgets what is kept by [`remember`].
+pub(crate) fn forget(status: &mut BareMetalHostStatus, type_: &str) {
+    conditions::remove(&mut status.conditions, type_);
 }

@@ -8,8 +8,8 @@ use metal3_api::names;
 use metal3_provisioner::WaitReason;
 
 use crate::conditions::DELETING;
-use crate::pass::{Flow, Pass};
-use crate::{BmcSecret, EventKind, Finish, Next, Requeue, Verdict, Write};
+use crate::pass::Pass;
+use crate::{BmcSecret, EventKind, Finish, Next, Requeue, Verdict, Write, requests};
 
 /// Failures of one stage after which a deletion goes on without it; upstream's number.
 const PATIENCE_FAILURES: u32 = 3;
@@ -19,14 +19,14 @@ const PATIENCE_CLEANING: SignedDuration = SignedDuration::from_hours(24);
 /// How long a deletion waits for the last power off, and for the node to be removed.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(6);
 
-/// A deleted host leaves the state it is in.
-pub(crate) fn leave(pass: &mut Pass<'_>) -> Flow {
+/// A deleted host leaves the state it is in. That it is deleted is recorded for good, so that the pass goes on.
+pub(crate) fn leave(pass: &mut Pass<'_>) {
     use ProvisioningState as S;
     if delayed(pass) {
-        return Ok(());
+        return;
     }
     if *pass.state() != S::Deleting && let_go(pass) {
-        return Err(pass.go(S::Deleting));
+        return pass.enter(S::Deleting);
     }
     let next = match pass.state() {
         S::None | S::Unmanaged | S::Registering => S::Deleting,
@@ -38,13 +38,13 @@ pub(crate) fn leave(pass: &mut Pass<'_>) -> Flow {
         | S::Available
         | S::ExternallyProvisioned
         | S::Unknown(_) => S::PoweringOffBeforeDelete,
-        S::Deprovisioning | S::PoweringOffBeforeDelete | S::Deleting => return Ok(()),
+        S::Deprovisioning | S::PoweringOffBeforeDelete | S::Deleting => return,
     };
     // Failures of an earlier time must not use up the patience of the deletion, unless it is the same BMC failing on.
     if pass.status.error_type != Some(ErrorType::Registration) {
         pass.status.error_count = 0;
     }
-    Err(pass.go(next))
+    pass.enter(next);
 }
 
 /// Detached, or to be: nothing is done to the machine any more.
@@ -59,12 +59,10 @@ fn delayed(pass: &Pass<'_>) -> bool {
     if *pass.state() == ProvisioningState::Deleting {
         return false;
     }
-    match pass.view.annotation(names::ANNOTATION_DETACHED) {
-        None => pass.status.operational_status == OperationalStatus::Detached,
-        Some(text) => serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| {
-            value.get("deleteAction").and_then(serde_json::Value::as_str) == Some("delay")
-        }),
-    }
+    requests::detach(pass.view).map_or_else(
+        || pass.status.operational_status == OperationalStatus::Detached,
+        |detach| detach.delay,
+    )
 }
 
 /// Nothing can be done to the machine: nobody knows how to reach it, and it is to go.
@@ -74,7 +72,12 @@ pub(crate) fn unreachable(pass: &Pass<'_>) -> bool {
 }
 
 /// The backend was never asked about the host: not even a crash can have left a node behind.
-pub(crate) fn never_registered(status: &BareMetalHostStatus) -> bool {
+pub(crate) fn never_registered(pass: &Pass<'_>) -> bool {
+    unrecorded(&pass.status) && !pass.view.has_bmc()
+}
+
+/// Nothing tells of a node. The first question about a host is recorded only with its answer, so that there may be one.
+fn unrecorded(status: &BareMetalHostStatus) -> bool {
     status.provisioning.id.is_empty() && status.operation_history.register.start.is_none()
 }
 
@@ -94,7 +97,9 @@ pub(crate) fn bounded(pass: &mut Pass<'_>, verdict: Verdict) -> Verdict {
     let failed = matches!(next.requeue, Requeue::Backoff { attempt } if attempt > PATIENCE_FAILURES);
     // Without a budget the wait is for the user, who asked for it.
     let late = next.reason.is_some_and(|reason| reason.budget().is_some()) && overdue(pass);
-    if !failed && !late {
+    // Nothing is known to be left behind, and nobody can say.
+    let silent = next.reason == Some(WaitReason::BackendNotReady) && unrecorded(&pass.status);
+    if !failed && !late && !silent {
         return verdict;
     }
     let awaited = next.reason.map_or("", WaitReason::awaits);
@@ -126,19 +131,25 @@ fn give_up(pass: &mut Pass<'_>, cause: &str) -> Next {
         S::Deprovisioning => (
             "DeletedWithoutDeprovisioning",
             "giving up deprovisioning, disks may not be clean",
-            Some(S::PoweringOffBeforeDelete),
+            S::PoweringOffBeforeDelete,
         ),
         S::PoweringOffBeforeDelete => (
             "DeletedWithoutPowerOff",
             "giving up the last power off",
-            Some(S::Deleting),
+            S::Deleting,
         ),
-        S::Deleting => (
-            "DeletedWithoutRemovingNode",
-            "giving up removing the node, it stays in Ironic",
-            None,
-        ),
-        // Only the capacity of the backend holds a deletion up before its first stage.
+        S::Deleting => {
+            let node = &pass.status.provisioning.id;
+            let left = if node.is_empty() {
+                "a node that was not recorded may stay in Ironic".to_owned()
+            } else {
+                format!("node {node} stays in Ironic")
+            };
+            let message = format!("giving up removing the node, {left}: {cause}");
+            pass.event(EventKind::Warning, "DeletedWithoutRemovingNode", message);
+            return gone(pass);
+        }
+        // These were left when the deletion was noticed.
         S::None
         | S::Unmanaged
         | S::Registering
@@ -150,14 +161,9 @@ fn give_up(pass: &mut Pass<'_>, cause: &str) -> Next {
         | S::Provisioning
         | S::Provisioned
         | S::ExternallyProvisioned
-        | S::Unknown(_) => {
-            pass.resume();
-            pass.enter(S::Deprovisioning);
-            return Next::now();
-        }
+        | S::Unknown(_) => return Next::now(),
     };
     pass.event(EventKind::Warning, reason, format!("{what}: {cause}"));
-    let Some(to) = to else { return gone(pass) };
     pass.status.error_count = 0;
     // What cannot be reached cannot be powered off either.
     let lost = pass.status.error_type == Some(ErrorType::Registration);

@@ -6,7 +6,7 @@ use metal3_api::metal3::host::{BareMetalHostStatus, ErrorType};
 use metal3_provisioner::WaitReason;
 
 use crate::conditions::WAITING;
-use crate::{BmcSecret, HostView, registration};
+use crate::{BmcSecret, HostView, power, registration};
 
 /// Failures beyond this many make the wait no longer.
 const MAX_ATTEMPT: u32 = 9;
@@ -16,7 +16,8 @@ pub fn backoff_minutes(attempt: u32) -> i64 {
     1 << attempt.min(MAX_ATTEMPT)
 }
 
-/// How long a recorded failure still holds the host back. A change of spec, credentials or the wish to detach lifts it;
+/// How long a recorded failure still holds the host back. A change of spec, credentials, another request to
+/// reboot or the wish to detach lifts it;
 /// news from the backend does not, or every change of the node would restart what just failed.
 pub(crate) fn held_back(
     view: &HostView<'_>,
@@ -29,6 +30,9 @@ pub(crate) fn held_back(
     // New credentials are tried, and then recorded, by the registration only.
     let tried = error != ErrorType::Detach && registration::needed(&status.provisioning.state);
     if waiting.observed_generation != view.host.metadata.generation || tried && secret_changed(view, status) {
+        return None;
+    }
+    if error == ErrorType::PowerManagement && power::asked_anew(view, status) {
         return None;
     }
     let attempt = u32::try_from(status.error_count).unwrap_or(u32::MAX);

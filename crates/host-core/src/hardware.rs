@@ -1,27 +1,34 @@
-//! Hardware details that the user brings along instead of an inspection.
+//! Hardware details that the user brings along instead of an inspection, in the HardwareData or an annotation.
 
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::names;
 
-use crate::pass::{Flow, Pass};
-use crate::{EventKind, Next, Write};
+use crate::pass::Pass;
+use crate::{EventKind, Write};
 
-/// Takes over the annotation, which is removed in any case: what was inspected counts for more.
-pub(crate) fn take_over(pass: &mut Pass<'_>) -> Flow {
+/// Takes over what is brought along: HardwareData counts for more than the annotation, which is removed in any case. What
+/// was inspected counts for more than both, unless inspection is disabled.
+pub(crate) fn take_over(pass: &mut Pass<'_>) {
     const NAME: &str = names::ANNOTATION_HARDWARE_DETAILS;
+    let welcome = pass.status.hardware.is_none() || pass.view.inspection_disabled();
+    let stored = pass.view.hardware.and_then(|data| data.spec.hardware.as_ref());
+    if let Some(details) = stored
+        && welcome
+    {
+        take(pass, details.clone(), "HardwareData");
+    }
     let Some(text) = pass.view.annotation(NAME) else {
-        return Ok(());
+        return;
     };
-    if pass.status.hardware.is_some() && !pass.view.inspection_disabled() {
+    if !welcome {
         let message = format!("removing annotation {NAME}: the hardware is known already");
         pass.event(EventKind::Normal, "RemoveAnnotation", message);
+    } else if stored.is_some() {
+        let message = format!("removing annotation {NAME}: the HardwareData of the host counts for more");
+        pass.event(EventKind::Normal, "RemoveAnnotation", message);
     } else {
-        match serde_json::from_str::<HardwareDetails>(text) {
-            Ok(details) => {
-                pass.status.hardware = Some(details);
-                let message = format!("hardware details taken from annotation {NAME}");
-                pass.event(EventKind::Normal, "UpdateHardwareDetails", message);
-            }
+        match strict(text) {
+            Ok(details) => take(pass, details, &format!("annotation {NAME}")),
             Err(error) => {
                 let message = format!("removing annotation {NAME}: it cannot be read: {error}");
                 pass.event(EventKind::Warning, "InvalidAnnotationValue", message);
@@ -29,5 +36,25 @@ pub(crate) fn take_over(pass: &mut Pass<'_>) -> Flow {
         }
     }
     pass.writes.push(Write::RemoveAnnotations(vec![NAME.into()]));
-    Err(pass.end(Next::now()))
+}
+
+fn take(pass: &mut Pass<'_>, details: HardwareDetails, from: &str) {
+    if pass.status.hardware.as_ref() != Some(&details) {
+        pass.status.hardware = Some(details);
+        let message = format!("hardware details taken from {from}");
+        pass.event(EventKind::Normal, "UpdateHardwareDetails", message);
+    }
+}
+
+/// A field that nobody reads is a typo.
+fn strict(text: &str) -> Result<HardwareDetails, String> {
+    let mut unknown = Vec::new();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()));
+    let details = read.map_err(|error| error.to_string())?;
+    reader.end().map_err(|error| error.to_string())?;
+    match unknown.first() {
+        None => Ok(details),
+        Some(field) => Err(format!("unknown field {field:?}")),
+    }
 }

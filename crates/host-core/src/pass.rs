@@ -6,13 +6,20 @@ use metal3_api::metal3::host::{
 };
 use metal3_provisioner::{Capacity, CapacityArgs, FailureCause, OnFailure, Outcome, Progress, WaitReason};
 
-use crate::conditions;
 use crate::{Ask, Event, EventKind, Finish, HostView, Next, Observed, Step, Verdict, Write};
+use crate::{conditions, requests, waiting};
 
-/// How often a host in a steady state is looked at when nothing changes.
-pub(crate) const STEADY_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+/// How often a host in a steady state is looked at when nothing changes. Upstream looks every minute, because nothing tells
+/// it of a power button; here the mirror of the backend wakes a host whose node changed, and this is only for what it may
+/// have missed. It keeps thousands of hosts at rest cheap.
+pub(crate) const STEADY_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+/// How often an object is looked for that nobody tells us of.
+pub(crate) const OBJECT_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// How often a host that nobody manages, or that is detached, is looked at.
 pub(crate) const IDLE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
+
+/// More than any life walks at once.
+const MOST_TRANSITIONS: usize = 8;
 
 pub(crate) struct Pass<'a> {
     pub(crate) view: &'a HostView<'a>,
@@ -22,6 +29,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) events: Vec<Event>,
     pub(crate) writes: Vec<Write>,
     pub(crate) finish: Finish,
+    transitions: Vec<(ProvisioningState, ProvisioningState)>,
     failure: Option<FailureCause>,
     before: BareMetalHostStatus,
 }
@@ -41,12 +49,18 @@ impl<'a> Pass<'a> {
             events: Vec::new(),
             writes: Vec::new(),
             finish: Finish::Keep,
+            transitions: Vec::new(),
             failure: None,
         }
     }
 
     pub(crate) fn state(&self) -> &ProvisioningState {
         &self.status.provisioning.state
+    }
+
+    /// Whether the state was entered in this pass, so that nothing records it yet.
+    pub(crate) fn moved(&self) -> bool {
+        !self.transitions.is_empty()
     }
 
     /// Uses an answer, or asks for it.
@@ -76,6 +90,13 @@ impl<'a> Pass<'a> {
         self.status.error_message.clear();
     }
 
+    /// What failed works again, so that the next failure is a first one. Failures of other kinds are left alone.
+    pub(crate) fn recovered(&mut self, from: ErrorType) {
+        if self.status.error_type == Some(from) {
+            self.settle();
+        }
+    }
+
     /// Nothing is left to do: earlier failures are over, whatever they were, and must not keep the host from being used.
     pub(crate) fn settle(&mut self) {
         if self.status.error_type.is_some() {
@@ -94,6 +115,11 @@ impl<'a> Pass<'a> {
 
     /// Goes on only if the backend is done; otherwise the pass ends with its wait or failure.
     pub(crate) fn through(&mut self, outcome: Outcome, error: ErrorType) -> Flow {
+        self.through_with(outcome, error, "")
+    }
+
+    /// The same, with more to tell of the wait.
+    pub(crate) fn through_with(&mut self, outcome: Outcome, error: ErrorType, detail: &str) -> Flow {
         for notice in outcome.notices {
             self.event(EventKind::Normal, notice.reason, notice.message);
         }
@@ -103,24 +129,32 @@ impl<'a> Pass<'a> {
                 if self.status.error_type == Some(error) {
                     self.clear_error();
                 }
-                Err(self.end(Next::wait(reason, poll)))
+                Err(self.end(Next::wait(reason, poll).with_detail(detail)))
             }
-            Progress::Failed { message, cause } => {
-                self.failure = Some(cause);
-                Err(self.fail(error, message))
-            }
+            Progress::Failed { message, cause } => Err(self.fail(error, message, cause)),
         }
     }
 
     /// Records a failure of the host, which is tried again after its back-off.
-    pub(crate) fn fail(&mut self, error: ErrorType, message: String) -> Step {
-        self.record_failure(error, message);
+    pub(crate) fn fail(&mut self, error: ErrorType, message: String, cause: FailureCause) -> Step {
+        let cause = if cause == FailureCause::Unknown {
+            FailureCause::of(error, &message)
+        } else {
+            cause
+        };
+        self.record_failure(error, message, cause);
         let attempt = u32::try_from(self.status.error_count).unwrap_or(u32::MAX);
-        let detail = format!("failure {attempt}: {}", self.status.error_message);
-        self.end(Next::backoff(attempt, detail))
+        let code = if cause == FailureCause::Unknown {
+            String::new()
+        } else {
+            format!(" [{}]", cause.code())
+        };
+        let detail = format!("failure {attempt}{code}: {}", self.status.error_message);
+        self.end(Next::backoff(attempt, detail, cause))
     }
 
-    pub(crate) fn record_failure(&mut self, error: ErrorType, message: String) {
+    pub(crate) fn record_failure(&mut self, error: ErrorType, message: String, cause: FailureCause) {
+        self.failure = Some(cause);
         self.status.operational_status = OperationalStatus::Error;
         self.status.error_type = Some(error);
         self.status.error_count = self.status.error_count.saturating_add(1);
@@ -128,51 +162,66 @@ impl<'a> Pass<'a> {
         self.status.error_message = message;
     }
 
-    /// Moves to another state, if the backend has room for what is done there; the transition is recorded before
-    /// anything is done about it.
+    /// Moves to another state, if the backend has room for what is done there, and ends the pass: the transition is recorded
+    /// before anything is done about it.
     pub(crate) fn go(&mut self, state: ProvisioningState) -> Step {
         use ProvisioningState as S;
-        let busy = match state {
-            S::Inspecting | S::Provisioning | S::Deprovisioning => true,
-            S::None
-            | S::Unmanaged
-            | S::Registering
-            | S::MatchProfile
-            | S::Preparing
-            | S::Ready
-            | S::Available
-            | S::Provisioned
-            | S::ExternallyProvisioned
-            | S::PoweringOffBeforeDelete
-            | S::Deleting
-            | S::Unknown(_) => false,
-        };
-        if busy && let Err(step) = self.capacity() {
+        let busy = matches!(state, S::Inspecting | S::Provisioning | S::Deprovisioning);
+        // Deleted hosts make room for others, and must not wait for them.
+        if busy
+            && !self.view.deleting()
+            && let Err(step) = self.capacity()
+        {
             return step;
         }
         self.enter(state);
-        self.end(Next::now())
+        self.record()
     }
 
+    /// Ends the pass, so that the state is recorded. What will be waited for there is told already, or the next pass would
+    /// write the status only to say so.
+    pub(crate) fn record(&mut self) -> Step {
+        let next = expected(self.state()).map_or_else(Next::now, Next::expect);
+        self.end(next)
+    }
+
+    /// Moves to another state and goes on with the pass: only where doing the same again after a crash is harmless.
     pub(crate) fn enter(&mut self, state: ProvisioningState) {
         use ProvisioningState as S;
         self.record_times(&state);
         if matches!(state, S::Registering | S::Inspecting | S::Provisioning) {
             self.status.provisioning.boot_mode = Some(self.view.host.spec.boot_mode.unwrap_or_default());
         }
-        self.status.provisioning.state = state;
+        if self.status.operational_status == OperationalStatus::Servicing && state != S::Provisioned {
+            self.status.operational_status = OperationalStatus::Ok;
+        }
+        let from = std::mem::replace(&mut self.status.provisioning.state, state.clone());
+        self.transitions.push((from, state));
+    }
+
+    /// Whether the pass went through so many states that it must be a circle.
+    pub(crate) fn dizzy(&self) -> bool {
+        self.transitions.len() >= MOST_TRANSITIONS
     }
 
     /// Goes on only if the backend has room for another long operation.
     pub(crate) fn capacity(&mut self) -> Flow {
-        match self.need(self.seen.capacity.as_ref(), || {
-            Ask::Capacity(CapacityArgs::default())
-        })? {
+        let since = conditions::since(&self.status, WaitReason::NoCapacity);
+        let ask = || Ask::Capacity(CapacityArgs { since });
+        match self.need(self.seen.capacity.as_ref(), ask)? {
             Capacity::Free => Ok(()),
-            Capacity::Full { busy, limit, .. } => {
+            Capacity::Full {
+                busy,
+                limit,
+                position,
+            } => {
                 self.status.operational_status = OperationalStatus::Delayed;
-                let next = Next::wait(WaitReason::NoCapacity, SignedDuration::from_mins(1));
-                Err(self.end(next.with_detail(format!("{busy} hosts are busy, the limit is {limit}"))))
+                // Those whose turn may come with the next host that finishes look more often.
+                let poll = if position <= limit { 10 } else { 60 };
+                let next = Next::wait(WaitReason::NoCapacity, SignedDuration::from_secs(poll));
+                let detail =
+                    format!("place {position} in the queue; {busy} hosts are busy, the limit is {limit}");
+                Err(self.end(next.with_detail(detail)))
             }
         }
     }
@@ -183,9 +232,15 @@ impl<'a> Pass<'a> {
         if let Some(operation) = self.operation(&from)
             && operation.end.is_none()
         {
-            operation.end = Some(now.clone());
+            operation.end = Some(now);
         }
-        if let Some(operation) = self.operation(to) {
+        self.begin(to);
+    }
+
+    /// A new start of an operation.
+    pub(crate) fn begin(&mut self, state: &ProvisioningState) {
+        let now = metal3_api::conditions::time(self.now);
+        if let Some(operation) = self.operation(state) {
             *operation = OperationMetric {
                 start: Some(now),
                 end: None,
@@ -229,28 +284,25 @@ impl<'a> Pass<'a> {
     }
 
     pub(crate) fn verdict(&mut self, next: Next) -> Verdict {
-        let generation = self.view.host.metadata.generation;
-        conditions::refresh(
-            &mut self.status,
-            self.seen.hardware.as_ref(),
-            generation,
-            self.now,
-        );
-        conditions::waiting(&mut self.status, &next, generation, self.now);
+        self.complain();
+        let generation = self.generation();
+        let hardware = self.seen.hardware.as_ref();
+        conditions::refresh(&mut self.status, hardware, generation, self.now);
+        let moved = self.moved();
+        let next = waiting::tell(&mut self.status, next, moved, generation, self.now);
         if self.view.deleting() {
             conditions::deleting(&mut self.status, generation, self.now);
+        }
+        for condition in &mut self.status.conditions {
+            condition.observed_generation = generation;
         }
         // Written only when something else changed, so that an unchanged world costs no write.
         self.status.last_updated.clone_from(&self.before.last_updated);
         if self.status != self.before {
             self.status.last_updated = Some(metal3_api::conditions::time(self.now));
         }
-        let (from, to) = (&self.before.provisioning.state, &self.status.provisioning.state);
         Verdict {
-            transitions: (from != to)
-                .then(|| (from.clone(), to.clone()))
-                .into_iter()
-                .collect(),
+            transitions: self.transitions.clone(),
             failure: self.failure,
             status: self.status.clone(),
             events: std::mem::take(&mut self.events),
@@ -260,16 +312,72 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Ends the pass and leaves everything as it is.
-    pub(crate) fn leave(view: &HostView<'_>, next: Next) -> Step {
+    /// The generation that the status tells of. Filling in the architecture makes the next one, which must not cost another
+    /// status.
+    fn generation(&mut self) -> Option<i64> {
+        let generation = self.view.host.metadata.generation;
+        let known = self
+            .status
+            .hardware
+            .as_ref()
+            .and_then(|hardware| hardware.cpu.as_ref()?.arch.clone());
+        let blank = self
+            .view
+            .host
+            .spec
+            .architecture
+            .as_ref()
+            .is_none_or(String::is_empty);
+        match known.filter(|architecture| blank && !architecture.is_empty() && !self.view.deleting()) {
+            None => generation,
+            Some(architecture) => {
+                self.writes.push(Write::Architecture(architecture));
+                generation.map(|generation| generation + 1)
+            }
+        }
+    }
+
+    /// Says once, and then in a condition, which annotations are not understood.
+    fn complain(&mut self) {
+        let problems = requests::problems(self.view);
+        let generation = self.view.host.metadata.generation;
+        if conditions::complain(&mut self.status, &problems, generation, self.now) {
+            self.event(EventKind::Warning, "InvalidAnnotationValue", problems);
+        }
+    }
+
+    /// Ends the pass and leaves everything as it is, but for the finalizer.
+    pub(crate) fn leave(view: &HostView<'_>, finish: Finish, next: Next) -> Step {
         Step::Finish(Box::new(Verdict {
             status: view.status(),
             events: Vec::new(),
             writes: Vec::new(),
-            finish: Finish::Keep,
+            finish,
             next,
             transitions: Vec::new(),
             failure: None,
         }))
+    }
+}
+
+/// What a host will wait for in a state that begins.
+const fn expected(state: &ProvisioningState) -> Option<WaitReason> {
+    use ProvisioningState as S;
+    match state {
+        S::Registering => Some(WaitReason::VerifyingBmcAccess),
+        S::Inspecting => Some(WaitReason::Inspecting),
+        S::Preparing => Some(WaitReason::Preparing),
+        S::Provisioning => Some(WaitReason::Deploying),
+        S::ExternallyProvisioned => Some(WaitReason::Adopting),
+        S::Deprovisioning => Some(WaitReason::Undeploying),
+        S::PoweringOffBeforeDelete => Some(WaitReason::PowerChanging),
+        S::Deleting => Some(WaitReason::RemovingNode),
+        S::None
+        | S::Unmanaged
+        | S::MatchProfile
+        | S::Ready
+        | S::Available
+        | S::Provisioned
+        | S::Unknown(_) => None,
     }
 }

@@ -3,13 +3,13 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::metal3::host::{
-    CredentialsStatus, ErrorType, InspectionMode, OperationalStatus, ProvisioningState, RootDeviceHints,
+    CredentialsStatus, ErrorType, InspectionMode, OperationalStatus, ProvisioningState,
 };
-use metal3_provisioner::{NodeId, Ramdisk, RegisterArgs, WaitReason};
+use metal3_provisioner::{CleaningMode, FailureCause, NodeId, Progress, Ramdisk, RegisterArgs, WaitReason};
 
 use crate::failure::secret_changed;
 use crate::pass::{Flow, Pass};
-use crate::{Ask, BmcSecret, EventKind, Next, Step};
+use crate::{Ask, BmcSecret, Built, EventKind, Next, Step, hints, raid};
 
 /// A Secret that appears is noticed by its label only; this looks for those without one.
 const SECRET_POLL: SignedDuration = SignedDuration::from_secs(10);
@@ -53,27 +53,44 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
         pass.status.good_credentials.clone_from(&current);
     }
     pass.status.tried_credentials = current;
+    let (ramdisk, detail) = ramdisk(pass)?;
     let answer = pass.need(pass.seen.register.as_ref(), || {
-        Ask::Register(Box::new(arguments(pass, changed)))
+        Ask::Register(Box::new(arguments(pass, changed, ramdisk.clone())))
     })?;
     let answer = match answer {
         Ok(answer) => answer,
         Err(message) => {
             let message = format!("failed to read preprovisioningNetworkData: {message}");
-            return Err(pass.fail(ErrorType::Registration, message));
+            return Err(pass.fail(ErrorType::Registration, message, FailureCause::Unknown));
         }
     };
     if let Some(NodeId(id)) = answer.node
         && id != pass.status.provisioning.id
     {
-        if *pass.state() == ProvisioningState::Preparing {
-            // A new node knows nothing of what was applied to the old one.
-            pass.status.provisioning.root_device_hints = None;
-        }
-        pass.status.provisioning.id = id;
+        new_node(pass, id);
     }
-    pass.through(answer.outcome, ErrorType::Registration)?;
-    profile_and_hints(pass)?;
+    let unfit = matches!(ramdisk, Ramdisk::Built(_))
+        && matches!(
+            &answer.outcome.progress,
+            Progress::Working {
+                reason: WaitReason::PreprovisioningImage,
+                ..
+            }
+        );
+    if unfit {
+        let message = "Preprovisioning Image is not acceptable to provisioner".to_owned();
+        return Err(pass.fail(ErrorType::Registration, message, FailureCause::RamdiskMissing));
+    }
+    pass.through_with(answer.outcome, ErrorType::Registration, &detail)?;
+    hints::profile(pass)?;
+    if matches!(
+        pass.state(),
+        ProvisioningState::Registering | ProvisioningState::Inspecting
+    ) {
+        // Later on they are those that the disks were prepared for, and then those that the image was deployed with.
+        pass.status.provisioning.root_device_hints = hints::wanted(pass);
+    }
+    registered(pass);
     if pass.status.good_credentials != pass.status.tried_credentials {
         pass.status.good_credentials = pass.status.tried_credentials.clone();
         pass.event(
@@ -81,14 +98,80 @@ pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {
             "BMCAccessValidated",
             "verified access to the BMC",
         );
-        pass.clear_error();
+        pass.settle();
     }
-    if pass.status.error_type == Some(ErrorType::Registration)
-        || pass.status.operational_status == OperationalStatus::None
-    {
+    pass.recovered(ErrorType::Registration);
+    if pass.status.operational_status == OperationalStatus::None {
         pass.clear_error();
     }
     Ok(())
+}
+
+/// The backend knows the host by another node: for the first time, or because it lost its database.
+fn new_node(pass: &mut Pass<'_>, id: String) {
+    if *pass.state() == ProvisioningState::Preparing {
+        // A new node knows nothing of what was applied to the old one.
+        raid::forget(&mut pass.status);
+    }
+    if *pass.state() != ProvisioningState::Registering {
+        pass.begin(&ProvisioningState::Registering);
+    }
+    pass.status.provisioning.id = id;
+}
+
+/// Closes a registration anew; the first one is over when its state is left.
+fn registered(pass: &mut Pass<'_>) {
+    let register = &mut pass.status.operation_history.register;
+    if pass.status.provisioning.state != ProvisioningState::Registering
+        && register.start.is_some()
+        && register.end.is_none()
+    {
+        register.end = Some(metal3_api::conditions::time(pass.now));
+    }
+}
+
+/// The ramdisk that was built for the host, and what is to be said while it is not. A missing one holds nothing up here: only
+/// the backend knows whether it needs one now.
+fn ramdisk(pass: &mut Pass<'_>) -> Flow<(Ramdisk, String)> {
+    if !pass.view.settings.build_preprovisioning_images {
+        return Ok((Ramdisk::Configured, String::new()));
+    }
+    if !needs_ramdisk(pass) {
+        return Ok((Ramdisk::Missing, String::new()));
+    }
+    let architecture = architecture(pass);
+    let ask = || Ask::PreprovisioningImage { architecture };
+    match pass.need(pass.seen.ramdisk.as_ref(), ask)? {
+        Built::Ready(built) => Ok((Ramdisk::Built(built), String::new())),
+        Built::NotYet { detail } => Ok((Ramdisk::Missing, detail)),
+        Built::Failed(message) => {
+            Err(pass.fail(ErrorType::Registration, message, FailureCause::RamdiskMissing))
+        }
+    }
+}
+
+fn needs_ramdisk(pass: &Pass<'_>) -> bool {
+    use ProvisioningState as S;
+    let spec = &pass.view.host.spec;
+    match pass.state() {
+        S::Inspecting => spec.inspection_mode != Some(InspectionMode::Fast),
+        S::Deprovisioning => pass.view.cleaning() != CleaningMode::Disabled,
+        S::Provisioned | S::ExternallyProvisioned => servicing(pass),
+        S::Preparing | S::Available | S::Ready | S::Provisioning => true,
+        S::None
+        | S::Unmanaged
+        | S::Registering
+        | S::MatchProfile
+        | S::PoweringOffBeforeDelete
+        | S::Deleting
+        | S::Unknown(_) => false,
+    }
+}
+
+/// Whether the host is serviced, or is to be again after a failure.
+pub(crate) fn servicing(pass: &Pass<'_>) -> bool {
+    pass.status.operational_status == OperationalStatus::Servicing
+        || pass.status.error_type == Some(ErrorType::Servicing)
 }
 
 /// Whether the backend must know a host in this state.
@@ -142,7 +225,7 @@ fn current_credentials(pass: &Pass<'_>) -> CredentialsStatus {
     }
 }
 
-fn arguments(pass: &Pass<'_>, credentials_changed: bool) -> RegisterArgs {
+fn arguments(pass: &Pass<'_>, credentials_changed: bool, ramdisk: Ramdisk) -> RegisterArgs {
     let (spec, status) = (&pass.view.host.spec, &pass.status);
     let deploying = matches!(
         status.provisioning.state,
@@ -170,8 +253,8 @@ fn arguments(pass: &Pass<'_>, credentials_changed: bool) -> RegisterArgs {
         current_image: deployed.or_else(|| spec.image.clone().filter(|_| deploying)),
         custom_deploy: status.provisioning.custom_deploy.is_some()
             || (deploying && spec.custom_deploy.is_some()),
-        ramdisk: Ramdisk::Configured,
-        servicing: status.operational_status == OperationalStatus::Servicing,
+        ramdisk,
+        servicing: servicing(pass),
         preprovisioning_network_data: None,
         hardware: inspected.or_else(|| status.hardware.clone()),
     }
@@ -189,63 +272,4 @@ pub(crate) fn architecture(pass: &Pass<'_>) -> Option<String> {
     given
         .or_else(inspected)
         .or_else(|| Some(pass.view.settings.default_architecture.clone()))
-}
-
-/// The profile is set once and only supplies default hints; the hints follow the spec.
-fn profile_and_hints(pass: &mut Pass<'_>) -> Flow {
-    let spec = &pass.view.host.spec;
-    if pass.status.hardware_profile.is_none() {
-        let fallback = if spec.bmc.address.starts_with("libvirt") {
-            "libvirt"
-        } else {
-            "unknown"
-        };
-        let profile = spec
-            .hardware_profile
-            .clone()
-            .filter(|profile| !profile.is_empty());
-        let profile = profile.unwrap_or_else(|| fallback.to_owned());
-        if default_hints(&profile).is_none() {
-            let message = format!("no hardware profile named {profile:?}; remove spec.hardwareProfile");
-            return Err(pass.fail(ErrorType::Registration, message));
-        }
-        pass.event(
-            EventKind::Normal,
-            "ProfileSet",
-            format!("hardware profile set: {profile}"),
-        );
-        pass.status.hardware_profile = Some(profile);
-    }
-    let profile = pass.status.hardware_profile.as_deref().unwrap_or("unknown");
-    let hints = spec
-        .root_device_hints
-        .clone()
-        .or_else(|| default_hints(profile).flatten());
-    pass.status.provisioning.root_device_hints = hints;
-    Ok(())
-}
-
-/// The outer option says whether the profile exists.
-fn default_hints(profile: &str) -> Option<Option<RootDeviceHints>> {
-    let device = |name: &str| {
-        Some(RootDeviceHints {
-            device_name: Some(name.into()),
-            ..RootDeviceHints::default()
-        })
-    };
-    let hctl = |address: &str| {
-        Some(RootDeviceHints {
-            hctl: Some(address.into()),
-            ..RootDeviceHints::default()
-        })
-    };
-    match profile {
-        "unknown" => Some(device("/dev/sda")),
-        "libvirt" => Some(device("/dev/vda")),
-        "openstack" => Some(device("/dev/vdb")),
-        "dell" => Some(hctl("0:0:0:0")),
-        "dell-raid" => Some(hctl("0:2:0:0")),
-        "empty" => Some(None),
-        _ => None,
-    }
 }

@@ -10,7 +10,8 @@ use crate::failure::held_back;
 use crate::pass::{Flow, IDLE_INTERVAL, Pass};
 use crate::restore::restore;
 use crate::{
-    Ask, EventKind, Finish, HostView, Next, Observed, Step, Verdict, deletion, hardware, registration, state,
+    Ask, EventKind, Finish, HostView, Next, Observed, Step, Verdict, deletion, hardware, registration,
+    requests, state,
 };
 
 /// How often a backend that does not answer is tried for each host.
@@ -32,6 +33,9 @@ pub fn step(view: &HostView<'_>, seen: &Observed, now: Timestamp) -> Step {
 pub fn unavailable(view: &HostView<'_>, cause: &str, now: Timestamp) -> Verdict {
     let seen = Observed::default();
     let mut pass = Pass::new(view, &seen, now);
+    if view.deleting() {
+        deletion::leave(&mut pass);
+    }
     if !waits_for(&pass.status, WaitReason::BackendNotReady) {
         pass.event(EventKind::Warning, "BackendNotReady", cause);
     }
@@ -42,80 +46,80 @@ pub fn unavailable(view: &HostView<'_>, cause: &str, now: Timestamp) -> Verdict 
 fn decide(pass: &mut Pass<'_>) -> Flow<Step> {
     let view = pass.view;
     if view.annotation(names::ANNOTATION_PAUSED).is_some() {
-        return Ok(Pass::leave(view, Next::nothing()));
+        return Ok(Pass::leave(view, Finish::Keep, Next::nothing()));
     }
     if view.deleting() && !view.has_finalizer() {
-        return Ok(Pass::leave(view, Next::nothing()));
+        return Ok(Pass::leave(view, Finish::Keep, Next::nothing()));
     }
     restore(pass)?;
     if !view.deleting() && !view.has_finalizer() {
-        // Before anything exists outside Kubernetes, so that nothing can be left behind.
-        pass.finish = Finish::AddFinalizer;
-        let new = *pass.state() == ProvisioningState::None;
-        return Ok(if new {
-            state::none::decide(pass)
-        } else {
-            pass.end(Next::now())
-        });
+        return Ok(claim(pass));
     }
     if pass.status.operational_status == OperationalStatus::Delayed {
         // Whatever still needs room asks for it again; the rest must not be held up.
         pass.resume();
     }
     if view.deleting() {
-        deletion::leave(pass)?;
+        deletion::leave(pass);
     } else {
-        hardware::take_over(pass)?;
+        hardware::take_over(pass);
     }
     detach(pass)?;
     hold_back(pass)?;
     registration::register(pass)?;
     let deleting = *pass.state() == ProvisioningState::Deleting;
     if pass.seen.node_unknown && !deleting && !deletion::unreachable(pass) {
-        let next = Next::wait(WaitReason::BackendTransition, BACKEND_POLL);
-        return Ok(pass.end(next.with_detail("the backend lost the node; it is registered again")));
+        let next = Next::wait(WaitReason::NodeLost, BACKEND_POLL);
+        return Ok(pass.end(next.with_detail("it is registered again")));
     }
     Ok(state::decide(pass))
 }
 
+/// The finalizer comes before anything exists outside Kubernetes, so that nothing can be left behind.
+fn claim(pass: &mut Pass<'_>) -> Step {
+    if *pass.state() == ProvisioningState::None && !pass.view.has_bmc() {
+        pass.finish = Finish::AddFinalizer;
+        hardware::take_over(pass);
+        return state::none::discover(pass);
+    }
+    if pass.status.conditions.is_empty() {
+        // Nothing is told yet of what was not looked at.
+        return Pass::leave(pass.view, Finish::AddFinalizer, Next::now());
+    }
+    pass.finish = Finish::AddFinalizer;
+    pass.end(Next::now())
+}
+
 /// Ends the pass while the back-off of a recorded failure lasts.
 fn hold_back(pass: &mut Pass<'_>) -> Flow {
+    // A state that begins owes nothing to the last one.
+    if pass.moved() {
+        return Ok(());
+    }
     let Some(left) = held_back(pass.view, &pass.status, pass.now) else {
         return Ok(());
     };
-    let attempt = pass.status.error_count;
-    let detail = format!("failure {attempt}: {}", pass.status.error_message);
-    Err(pass.end(Next::wait(WaitReason::RetryBackoff, left).with_detail(detail)))
+    Err(pass.end(Next::wait(WaitReason::RetryBackoff, left)))
+}
+
+/// Whether nothing is at work that a detaching would interrupt.
+pub(crate) const fn calm(state: &ProvisioningState) -> bool {
+    use ProvisioningState as S;
+    matches!(
+        state,
+        S::Provisioned | S::ExternallyProvisioned | S::Available | S::Ready
+    )
 }
 
 fn detach(pass: &mut Pass<'_>) -> Flow {
-    use ProvisioningState as S;
-    let annotation = pass.view.annotation(names::ANNOTATION_DETACHED);
-    let force = annotation.is_some_and(|text| {
-        serde_json::from_str::<serde_json::Value>(text)
-            .is_ok_and(|value| value.get("force").and_then(serde_json::Value::as_bool) == Some(true))
-    });
-    let calm = match pass.state() {
-        S::Provisioned | S::ExternallyProvisioned | S::Available | S::Ready => true,
-        S::None
-        | S::Unmanaged
-        | S::Registering
-        | S::MatchProfile
-        | S::Inspecting
-        | S::Preparing
-        | S::Provisioning
-        | S::Deprovisioning
-        | S::PoweringOffBeforeDelete
-        | S::Deleting
-        | S::Unknown(_) => false,
-    };
-    let deleting = *pass.state() == S::Deleting;
-    let wanted = annotation.is_some() && (calm || force) && !deleting;
+    let asked = requests::detach(pass.view);
+    let calm = calm(pass.state());
+    let deleting = *pass.state() == ProvisioningState::Deleting;
+    let force = asked.as_ref().is_some_and(|asked| asked.force);
+    let wanted = asked.is_some() && (calm || force) && !deleting;
     let detached = pass.status.operational_status == OperationalStatus::Detached;
     if !wanted {
-        if pass.status.error_type == Some(ErrorType::Detach) {
-            pass.settle();
-        }
+        pass.recovered(ErrorType::Detach);
         if detached && !deleting {
             pass.resume();
             return Err(pass.end(Next::now()));
@@ -131,9 +135,7 @@ fn detach(pass: &mut Pass<'_>) -> Flow {
         let force = if force && !calm { Force::Yes } else { Force::No };
         let outcome = pass.need(pass.seen.detach.as_ref(), || Ask::Detach(DetachArgs { force }))?;
         pass.through(outcome, ErrorType::Detach)?;
-        if pass.status.error_type == Some(ErrorType::Detach) {
-            pass.settle();
-        }
+        pass.recovered(ErrorType::Detach);
     }
     pass.status.operational_status = OperationalStatus::Detached;
     Err(pass.end(Next::wait(WaitReason::Detached, IDLE_INTERVAL)))

@@ -3,7 +3,7 @@
 use metal3_api::metal3::host::ProvisioningState as S;
 
 /// `(from, to, why)`.
-pub const EDGES: [(S, S, &str); 40] = [
+pub const EDGES: [(S, S, &str); 42] = [
     (S::None, S::Registering, "a BMC is given"),
     (S::None, S::Unmanaged, "no BMC is given"),
     (S::None, S::Deleting, "deleted"),
@@ -21,11 +21,13 @@ pub const EDGES: [(S, S, &str); 40] = [
     (S::Preparing, S::Available, "settings applied"),
     (S::Preparing, S::PoweringOffBeforeDelete, "deleted"),
     (S::Preparing, S::Deleting, "deleted while detached"),
+    (S::Available, S::Preparing, "RAID or root device hints changed"),
     (S::Available, S::Inspecting, "inspection asked for"),
     (S::Available, S::Provisioning, "an image is asked for"),
     (S::Available, S::ExternallyProvisioned, "externallyProvisioned"),
     (S::Available, S::PoweringOffBeforeDelete, "deleted"),
     (S::Available, S::Deleting, "deleted while detached"),
+    (S::Ready, S::Preparing, "RAID or root device hints changed"),
     (S::Ready, S::Inspecting, "inspection asked for"),
     (S::Ready, S::Provisioning, "an image is asked for"),
     (S::Ready, S::ExternallyProvisioned, "externallyProvisioned"),

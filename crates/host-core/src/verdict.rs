@@ -66,6 +66,8 @@ pub struct Next {
     pub(crate) requeue: Requeue,
     pub(crate) reason: Option<WaitReason>,
     pub(crate) detail: String,
+    /// What helps with the failure that is waited out, if that is known.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 /// When to look again.
@@ -90,6 +92,7 @@ impl Next {
             requeue: Requeue::Now,
             reason: None,
             detail: String::new(),
+            remedy: None,
         }
     }
 
@@ -99,6 +102,7 @@ impl Next {
             requeue: Requeue::After(interval),
             reason: None,
             detail: String::new(),
+            remedy: None,
         }
     }
 
@@ -107,6 +111,7 @@ impl Next {
             requeue: Requeue::OnChange,
             reason: None,
             detail: String::new(),
+            remedy: None,
         }
     }
 
@@ -115,6 +120,7 @@ impl Next {
             requeue: Requeue::After(poll),
             reason: Some(reason),
             detail: String::new(),
+            remedy: None,
         }
     }
 
@@ -123,15 +129,37 @@ impl Next {
             requeue: Requeue::OnChange,
             reason: Some(reason),
             detail: String::new(),
+            remedy: None,
         }
     }
 
-    pub(crate) fn backoff(attempt: u32, detail: impl Into<String>) -> Self {
+    /// At once, for what will be waited for then.
+    pub(crate) const fn expect(reason: WaitReason) -> Self {
+        Self {
+            requeue: Requeue::Now,
+            reason: Some(reason),
+            detail: String::new(),
+            remedy: None,
+        }
+    }
+
+    pub(crate) fn backoff(attempt: u32, detail: impl Into<String>, cause: FailureCause) -> Self {
         Self {
             requeue: Requeue::Backoff { attempt },
             reason: Some(WaitReason::RetryBackoff),
             detail: detail.into(),
+            remedy: (cause != FailureCause::Unknown).then(|| cause.remedy()),
         }
+    }
+
+    /// Looks again after this long at the latest.
+    pub(crate) fn no_later_than(mut self, longest: SignedDuration) -> Self {
+        self.requeue = match self.requeue {
+            Requeue::After(poll) => Requeue::After(poll.min(longest)),
+            Requeue::OnChange => Requeue::After(longest),
+            sooner @ (Requeue::Now | Requeue::Backoff { .. }) => sooner,
+        };
+        self
     }
 
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {

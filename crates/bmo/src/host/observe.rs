@@ -2,6 +2,7 @@
 
 use kube::{Resource, ResourceExt as _};
 use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
+use metal3_api::names;
 use metal3_host_core::BmcSecret;
 use metal3_provisioner::{BmcAccess, HostKey, HostRef, NodeId};
 
@@ -20,14 +21,18 @@ pub(super) async fn bmc(
     context: &Context,
     host: &BareMetalHost,
 ) -> Result<(BmcSecret, Option<BmcAccess>), Failure> {
+    let bmc = &host.spec.bmc;
     let state = host.status.as_ref().map(|status| &status.provisioning.state);
-    if matches!(
+    let unmanaged = matches!(
         state,
         None | Some(ProvisioningState::None | ProvisioningState::Unmanaged)
-    ) {
+    );
+    // A host that begins to be managed is registered in the same pass; before its finalizer it must leave no trace.
+    let claimed = host.finalizers().iter().any(|name| name == names::FINALIZER_HOST);
+    let given = !bmc.address.is_empty() || !bmc.credentials_name.is_empty();
+    if unmanaged && !(claimed && given) {
         return Ok((BmcSecret::NotNeeded, None));
     }
-    let bmc = &host.spec.bmc;
     let incomplete = |message: &str| {
         Ok((
             BmcSecret::Incomplete {

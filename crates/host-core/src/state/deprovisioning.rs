@@ -8,13 +8,24 @@ use super::{provisioned, reached};
 use crate::deletion::unreachable;
 use crate::pass::{Flow, Pass};
 use crate::power::served;
-use crate::{Ask, Step};
+use crate::{Ask, hints, raid};
 
-pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
+pub(super) fn work(pass: &mut Pass<'_>) -> Flow {
     if unreachable(pass) {
-        return pass.go(ProvisioningState::Deleting);
+        return Err(pass.go(ProvisioningState::Deleting));
     }
-    deprovision(pass).map_or_else(|step| step, |()| done(pass))
+    deprovision(pass)?;
+    pass.status.provisioning.image = None;
+    pass.status.provisioning.custom_deploy = None;
+    raid::forget(&mut pass.status);
+    if pass.view.deleting() {
+        reached(pass, ProvisioningState::PoweringOffBeforeDelete);
+    } else {
+        // Those of the next deployment: there are no others any more.
+        pass.status.provisioning.root_device_hints = hints::wanted(pass);
+        reached(pass, ProvisioningState::Available);
+    }
+    Ok(())
 }
 
 fn deprovision(pass: &mut Pass<'_>) -> Flow {
@@ -35,16 +46,4 @@ fn deprovision(pass: &mut Pass<'_>) -> Flow {
     pass.through(outcome, ErrorType::Provisioning)?;
     served(pass, &[names::ANNOTATION_REBOOT]);
     Ok(())
-}
-
-fn done(pass: &mut Pass<'_>) -> Step {
-    let provisioning = &mut pass.status.provisioning;
-    provisioning.image = None;
-    provisioning.custom_deploy = None;
-    provisioning.root_device_hints = None;
-    if pass.view.deleting() {
-        reached(pass, ProvisioningState::PoweringOffBeforeDelete)
-    } else {
-        reached(pass, ProvisioningState::Available)
-    }
 }

@@ -6,11 +6,14 @@ use metal3_provisioner::{Force, InspectArgs};
 
 use super::reached;
 use crate::pass::{Flow, Pass};
-use crate::power::{reboot, served};
-use crate::{Ask, EventKind, Step, Write};
+use crate::power::served;
+use crate::requests::reboot;
+use crate::{Ask, EventKind, Write};
 
-pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
-    inspect(pass).map_or_else(|step| step, |()| reached(pass, ProvisioningState::Preparing))
+pub(super) fn work(pass: &mut Pass<'_>) -> Flow {
+    inspect(pass)?;
+    reached(pass, ProvisioningState::Preparing);
+    Ok(())
 }
 
 fn inspect(pass: &mut Pass<'_>) -> Flow {

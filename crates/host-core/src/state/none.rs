@@ -3,21 +3,34 @@
 use metal3_api::metal3::host::{OperationalStatus, ProvisioningState};
 use metal3_provisioner::WaitReason;
 
-use crate::pass::{IDLE_INTERVAL, Pass};
-use crate::{EventKind, Next, Step};
+use crate::pass::{Flow, IDLE_INTERVAL, Pass};
+use crate::{BmcSecret, EventKind, Next, Step, registration};
 
-pub(crate) fn decide(pass: &mut Pass<'_>) -> Step {
-    if pass.view.has_bmc() {
-        return pass.go(ProvisioningState::Registering);
+pub(super) fn work(pass: &mut Pass<'_>) -> Flow {
+    if !pass.view.has_bmc() {
+        return Err(if *pass.state() == ProvisioningState::Unmanaged {
+            pass.end(Next::wait(WaitReason::Unmanaged, IDLE_INTERVAL))
+        } else {
+            discover(pass)
+        });
     }
-    if *pass.state() == ProvisioningState::Unmanaged {
-        return pass.end(Next::wait(WaitReason::Unmanaged, IDLE_INTERVAL));
+    pass.enter(ProvisioningState::Registering);
+    if pass.view.secret == BmcSecret::NotNeeded {
+        // Nobody looked for it in the state before.
+        return Err(pass.record());
     }
+    // A node is found again by its name if this pass is never recorded.
+    registration::register(pass)
+}
+
+/// A host without a management controller is told of, and left alone.
+pub(crate) fn discover(pass: &mut Pass<'_>) -> Step {
     pass.event(
         EventKind::Normal,
         "Discovered",
         "discovered host with no BMC details",
     );
     pass.status.operational_status = OperationalStatus::Discovered;
-    pass.go(ProvisioningState::Unmanaged)
+    pass.enter(ProvisioningState::Unmanaged);
+    pass.end(Next::expect(WaitReason::Unmanaged))
 }

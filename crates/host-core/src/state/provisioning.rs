@@ -2,41 +2,36 @@
 
 use metal3_api::metal3::host::{BareMetalHostSpec, BareMetalHostStatus, ErrorType, ProvisioningState};
 use metal3_api::names;
-use metal3_provisioner::{ConfigDrive, DeployImage, Force, Progress, ProvisionArgs, WaitReason};
+use metal3_provisioner::{
+    ConfigDrive, DeployImage, FailureCause, Force, Progress, ProvisionArgs, WaitReason,
+};
 
 use super::reached;
-use crate::conditions::waits_for;
+use crate::conditions::{METHOD_ATTEMPTED, waits_for};
 use crate::input::{Provision, PullSecretProblem};
-use crate::pass::{Flow, Pass, STEADY_INTERVAL};
-use crate::power::{reboot, served};
-use crate::{Ask, EventKind, Next, Step};
+use crate::pass::{Flow, OBJECT_INTERVAL, Pass};
+use crate::power::served;
+use crate::requests::reboot;
+use crate::{Ask, EventKind, Next, conditions};
 
-pub(super) fn decide(pass: &mut Pass<'_>) -> Step {
+pub(super) fn work(pass: &mut Pass<'_>) -> Flow {
     if pass.status.error_type.is_some() {
         // Counted when the state is left, not while there is no room for that.
-        if let Err(step) = pass.capacity() {
-            return step;
-        }
+        pass.capacity()?;
         pass.status.provisioning_fail_count = pass.status.provisioning_fail_count.saturating_add(1);
-        return pass.go(ProvisioningState::Deprovisioning);
+        return Err(pass.go(ProvisioningState::Deprovisioning));
     }
     let spec = &pass.view.host.spec;
     if cancelled(spec, &pass.status) || replaced(spec, &pass.status) {
-        return pass.go(ProvisioningState::Deprovisioning);
+        return Err(pass.go(ProvisioningState::Deprovisioning));
     }
-    deploy(pass).map_or_else(
-        |step| step,
-        |()| {
-            let spec = &pass.view.host.spec;
-            pass.status.provisioning.image.clone_from(&spec.image);
-            pass.status
-                .provisioning
-                .custom_deploy
-                .clone_from(&spec.custom_deploy);
-            pass.status.provisioning_fail_count = 0;
-            reached(pass, ProvisioningState::Provisioned)
-        },
-    )
+    deploy(pass)?;
+    let provisioning = &mut pass.status.provisioning;
+    provisioning.image.clone_from(&spec.image);
+    provisioning.custom_deploy.clone_from(&spec.custom_deploy);
+    pass.status.provisioning_fail_count = 0;
+    reached(pass, ProvisioningState::Provisioned);
+    Ok(())
 }
 
 fn deploy(pass: &mut Pass<'_>) -> Flow {
@@ -69,11 +64,11 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
             if let Some(reason) = reason {
                 pass.event(EventKind::Warning, reason, message.clone());
             }
-            return Err(pass.fail(ErrorType::Provisioning, message));
+            return Err(pass.fail(ErrorType::Provisioning, message, FailureCause::ImageAuthFailed));
         }
         Provision::ConfigDataMissing(message) => {
             let next =
-                Next::wait(WaitReason::ConfigDataMissing, STEADY_INTERVAL).with_detail(message.clone());
+                Next::wait(WaitReason::ConfigDataMissing, OBJECT_INTERVAL).with_detail(message.clone());
             if !waits_for(&pass.status, WaitReason::ConfigDataMissing) {
                 pass.event(EventKind::Warning, "ConfigDataMissing", message);
             }
@@ -87,11 +82,14 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
     pass.through(outcome, ErrorType::Provisioning)
 }
 
-/// Whether another image is asked for than the one being written. Upstream finishes the old one and takes it for the new.
+/// Whether another image, or another custom deploy, is asked for than the one at work. Upstream finishes the old one and takes it for the new.
 /// Without a recorded attempt it is unknown: upstream saves none while a first deployment runs.
 fn replaced(spec: &BareMetalHostSpec, status: &BareMetalHostStatus) -> bool {
     let attempted = status.last_attempted_image.as_ref();
+    let method = conditions::message(status, METHOD_ATTEMPTED);
+    let wanted = spec.custom_deploy.as_ref().map(|deploy| deploy.method.as_str());
     attempted.is_some_and(|image| spec.image.as_ref().map(|image| &image.url) != Some(&image.url))
+        || method.is_some_and(|method| wanted != Some(method))
 }
 
 /// Whether what runs, or is being deployed, is no longer what is asked for. Only the URL and the method count.

@@ -53,8 +53,10 @@ impl World {
     /// What the core sees; it knows no Secret before a BMC is looked at, as in the shell.
     pub(crate) fn view(&self) -> HostView<'_> {
         use metal3_api::metal3::host::ProvisioningState as S;
+        let host = self.host();
+        let managed = host.metadata.finalizers.is_some() && !host.spec.bmc.address.is_empty();
         let secret = match self.status().provisioning.state {
-            S::None | S::Unmanaged => BmcSecret::NotNeeded,
+            S::None | S::Unmanaged if !managed => BmcSecret::NotNeeded,
             _ => self.secret.clone(),
         };
         HostView {
@@ -112,6 +114,26 @@ impl World {
             let finalizers = host.metadata.finalizers.get_or_insert_default();
             finalizers.push(names::FINALIZER_HOST.into());
         }
+        for write in &verdict.writes {
+            if !matches!(write, Write::HardwareData(_) | Write::Architecture(_)) {
+                continue;
+            }
+            if !alive() {
+                return;
+            }
+            match write {
+                Write::HardwareData(details) => {
+                    let mut data = HardwareData::new("a", Default::default());
+                    data.spec.hardware = Some((**details).clone());
+                    self.hardware = Some(data);
+                }
+                Write::Architecture(architecture) => {
+                    host.spec.architecture = Some(architecture.clone());
+                    host.metadata.generation = host.metadata.generation.map(|generation| generation + 1);
+                }
+                Write::RemoveAnnotations(_) | Write::ReleaseOwned => {}
+            }
+        }
         if verdict.finish != Finish::RemoveFinalizer
             && host.status.clone().unwrap_or_default() != verdict.status
         {
@@ -123,21 +145,12 @@ impl World {
             host.status = Some(serde_json::from_value(wire).expect("a status"));
         }
         for write in &verdict.writes {
-            if !alive() {
-                return;
-            }
-            match write {
-                Write::RemoveAnnotations(gone) => {
-                    let annotations = host.metadata.annotations.get_or_insert_default();
-                    annotations.retain(|name, _| !gone.contains(name));
+            if let Write::RemoveAnnotations(gone) = write {
+                if !alive() {
+                    return;
                 }
-                Write::Architecture(architecture) => host.spec.architecture = Some(architecture.clone()),
-                Write::HardwareData(details) => {
-                    let mut data = HardwareData::new("a", Default::default());
-                    data.spec.hardware = Some((**details).clone());
-                    self.hardware = Some(data);
-                }
-                Write::ReleaseOwned => {}
+                let annotations = host.metadata.annotations.get_or_insert_default();
+                annotations.retain(|name, _| !gone.contains(name));
             }
         }
         if verdict.finish == Finish::RemoveFinalizer && alive() {
