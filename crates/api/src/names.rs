@@ -6,6 +6,10 @@ pub const FINALIZER_HOST: &str = "baremetalhost.metal3.io";
 pub const FINALIZER_SECRET: &str = "baremetalhost.metal3.io/secret";
 /// Finalizer of a HardwareData made by inspection.
 pub const FINALIZER_HARDWARE_DATA: &str = "baremetalhost.metal3.io/hardwareData";
+/// Finalizer of a PreprovisioningImage that a BareMetalHost needs.
+pub const FINALIZER_PREPROVISIONING_IMAGE: &str = "baremetalhost.metal3.io/preprovisioningImage";
+/// Finalizer of a PreprovisioningImage that a builder works on.
+pub const FINALIZER_IMAGE_BUILDER: &str = "preprovisioningimage.metal3.io";
 /// Finalizer of a Metal3Cluster.
 pub const FINALIZER_METAL3_CLUSTER: &str = "metal3cluster.infrastructure.cluster.x-k8s.io";
 /// Finalizer of a Metal3Machine.
