@@ -134,6 +134,9 @@ impl Node {
 
     /// Moves to another state.
     pub(crate) fn enter(&mut self, state: State, target: Option<State>, at: Timestamp) {
+        if state == State::Inspecting {
+            self.inspection_finished = None;
+        }
         self.state = state;
         self.target = target;
         self.provision_updated = Some(at);
