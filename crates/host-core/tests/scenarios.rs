@@ -5,11 +5,12 @@
 //! * `pass: {ask: answer}`: one pass; asks without an answer get what a healthy backend says;
 //! * `run: {ask: answer}`: passes until the core wants to wait;
 //! * `crash: {ask: answer}`: a pass whose verdict is lost;
-//! * `edit`, `annotate`, `delete`, `secret`, `power`: the world changes;
+//! * `edit`, `annotate`, `delete`, `secret`, `hardware`, `power`: the world changes;
 //! * `wait: 90s`: time passes.
 //!
-//! Answers: `done`, `working`, `started`, `free`, `full`, `unknown`, `{failed: …}`, `{missing: …}`, `{unavailable: …}`,
-//! for the hardware `on`, `off`, `fault` or a word of its health.
+//! Answers: `done`, `working`, `started`, `free`, `full`, `unknown`, `{working: reason}`, `{failed: …}`, `{missing: …}`,
+//! `{pull_secret: …}`, `{unusable: …}`, `{node: …}`, `{place: …}`, `{unavailable: …}`, for the hardware `on`, `off`, `fault` or
+//! a word of its health.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -26,7 +27,8 @@ use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BareMetalHostStatus, ProvisioningState};
 use metal3_api::metal3::preprovisioning_image::ImageFormat;
 use metal3_host_core::{
-    Answer, Ask, BmcSecret, Built, Observed, Requeue, Step, Verdict, step, transitions, unavailable,
+    Answer, Ask, BmcSecret, Built, Observed, PullSecretProblem, Requeue, Step, Verdict, step, transitions,
+    unavailable,
 };
 use metal3_provisioner::{
     BuiltRamdisk, Capacity, FailureCause, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress,
@@ -46,6 +48,10 @@ struct Scenario {
     secret: Option<Value>,
     #[serde(default)]
     max_provisioning_retries: Option<u32>,
+    #[serde(default)]
+    build_ramdisks: bool,
+    #[serde(default)]
+    hardware: Option<Value>,
     script: Vec<Action>,
 }
 
@@ -61,6 +67,7 @@ enum Action {
     Annotate(BTreeMap<String, Option<String>>),
     Delete(serde::de::IgnoredAny),
     Secret(Value),
+    Hardware(Value),
     /// Somebody pressed the button.
     Power(bool),
     Wait(SignedDuration),
@@ -69,6 +76,7 @@ enum Action {
 struct Player {
     world: World,
     power: bool,
+    node: String,
     page: String,
     /// What was asked since the begin of the action.
     asked: BTreeSet<&'static str>,
@@ -88,6 +96,7 @@ fn hosts_live_as_documented() {
     files.sort();
     let mut failed = Vec::new();
     let mut edges = Vec::new();
+    let mut told = String::new();
     for file in &files {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(file).unwrap();
@@ -96,6 +105,7 @@ fn hosts_live_as_documented() {
         let check = AssertUnwindSafe(|| {
             let (page, walked) = play(scenario);
             edges.extend(walked);
+            told.push_str(&page);
             let mut settings = insta::Settings::clone_current();
             settings.set_prepend_module_to_snapshot(false);
             settings.set_omit_expression(true);
@@ -107,6 +117,12 @@ fn hosts_live_as_documented() {
         }
     }
     assert!(failed.is_empty(), "changed: {failed:?}");
+    let untold: Vec<_> = WaitReason::ALL
+        .into_iter()
+        .filter(|reason| *reason != WaitReason::Paused && !told.contains(&format!("True/{}:", reason.code())))
+        .collect();
+    // What is done about a paused host is nothing, so that nothing is written either.
+    assert!(untold.is_empty(), "no scenario waits for {untold:?}");
     let walked = |(from, to, _): &&(ProvisioningState, ProvisioningState, _)| {
         !edges.contains(&(from.clone(), to.clone()))
     };
@@ -120,6 +136,10 @@ fn play(scenario: Scenario) -> (String, Vec<Edge>) {
     if let Some(limit) = scenario.max_provisioning_retries {
         world.settings.max_provisioning_retries = limit;
     }
+    world.settings.build_preprovisioning_images = scenario.build_ramdisks;
+    if let Some(details) = &scenario.hardware {
+        world.bring(details);
+    }
     if let Some(value) = &scenario.secret {
         world.secret = secret(value);
     }
@@ -128,6 +148,7 @@ fn play(scenario: Scenario) -> (String, Vec<Edge>) {
     let mut player = Player {
         world,
         power,
+        node: "node-1".into(),
         page,
         asked: BTreeSet::new(),
         edges: Vec::new(),
@@ -191,6 +212,10 @@ impl Player {
             Action::Secret(value) => {
                 self.world.secret = secret(&value);
                 format!("secret {value}")
+            }
+            Action::Hardware(details) => {
+                self.world.bring(&details);
+                format!("hardware {details}")
             }
             Action::Power(on) => {
                 self.power = on;
@@ -272,23 +297,33 @@ impl Player {
         match ask {
             Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Self::ramdisk(given)),
             Ask::Service(_) => Answer::Service(outcome(WaitReason::Servicing)),
-            Ask::Capacity(_) => Answer::Capacity(match given.and_then(Value::as_str) {
-                Some("full") => Capacity::Full {
+            Ask::Capacity(_) => {
+                let place = given.and_then(|answer| answer["place"].as_u64());
+                let place = place.or_else(|| given.filter(|answer| *answer == "full").map(|_| 1));
+                Answer::Capacity(place.map_or(Capacity::Free, |place| Capacity::Full {
                     busy: 20,
                     limit: 20,
-                    position: 1,
-                },
-                _ => Capacity::Free,
-            }),
-            Ask::Register(_) => Answer::Register(Registration {
-                node: Some(NodeId("node-1".into())),
-                outcome: outcome(WaitReason::VerifyingBmcAccess),
-            }),
+                    position: place.try_into().expect("a place"),
+                }))
+            }
+            Ask::Register(_) => {
+                if let Some(unusable) = given.and_then(|answer| answer["unusable"].as_str()) {
+                    return Answer::NetworkDataUnusable(unusable.into());
+                }
+                if let Some(node) = given.and_then(|answer| answer["node"].as_str()) {
+                    self.node = node.into();
+                }
+                Answer::Register(Registration {
+                    node: Some(NodeId(self.node.clone())),
+                    outcome: outcome(WaitReason::VerifyingBmcAccess),
+                })
+            }
             Ask::Inspect(_) => {
                 let outcome = outcome(WaitReason::Inspecting);
                 let details = (outcome.progress == Progress::Done).then(|| {
                     Box::new(HardwareDetails {
                         hostname: Some("inspected".into()),
+                        cpu: serde_json::from_value(json!({"arch": "x86_64", "count": 8})).expect("a CPU"),
                         ..HardwareDetails::default()
                     })
                 });
@@ -296,10 +331,23 @@ impl Player {
             }
             Ask::Adopt(_) => Answer::Adopt(outcome(WaitReason::Adopting)),
             Ask::Prepare(_) => Answer::Prepare(outcome(WaitReason::Preparing)),
-            Ask::Provision(_) => match given.and_then(|answer| answer["missing"].as_str()) {
-                Some(missing) => Answer::ConfigDataMissing(missing.into()),
-                None => Answer::Provision(outcome(WaitReason::Deploying)),
-            },
+            Ask::Provision(_) => {
+                let text = |key: &str| given.and_then(|answer| answer[key].as_str().map(str::to_owned));
+                if let Some(missing) = text("missing") {
+                    return Answer::ConfigDataMissing(missing);
+                }
+                match text("pull_secret").as_deref() {
+                    None => Answer::Provision(outcome(WaitReason::Deploying)),
+                    Some(problem) => Answer::PullSecretUnusable {
+                        problem: match problem {
+                            "missing" => PullSecretProblem::Missing,
+                            "format" => PullSecretProblem::Format,
+                            _ => PullSecretProblem::Content,
+                        },
+                        message: "the Secret metal3/registry cannot be used".into(),
+                    },
+                }
+            }
             Ask::Deprovision(_) => Answer::Deprovision(outcome(WaitReason::Undeploying)),
             Ask::Delete => Answer::Delete(outcome(WaitReason::RemovingNode)),
             Ask::Detach(_) => Answer::Detach(outcome(WaitReason::RemovingNode)),
@@ -374,6 +422,12 @@ fn outcome(given: Option<&Value>, reason: WaitReason) -> Outcome {
             "started" => working().started(),
             other => panic!("no answer: {other}"),
         },
+        Some(answer) if answer["node"].is_string() => Outcome::done(),
+        Some(answer) if answer["working"].is_string() => {
+            let code = answer["working"].as_str().expect("a code");
+            let reason = WaitReason::from_code(code).expect("a reason");
+            Outcome::working(reason, SignedDuration::from_secs(10))
+        }
         Some(answer) => Outcome::failed(FailureCause::Unknown, answer["failed"].as_str().expect("failed")),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use metal3_api::metal3::host::BareMetalHostStatus;
 use metal3_host_core::{Ask, EventKind, Finish, Requeue, Verdict, Write, backoff_minutes};
-use metal3_provisioner::{CleaningMode, Force, OnFailure};
+use metal3_provisioner::{CleaningMode, Force, OnFailure, Ramdisk};
 use serde_json::Value;
 
 /// The kind of an ask, and what is worth seeing of it.
@@ -13,7 +13,10 @@ pub(crate) fn ask(ask: &Ask) -> (&'static str, String) {
     let mut words = Vec::new();
     let retry = |on_failure| (on_failure == OnFailure::Restart).then(|| "again".to_owned());
     let kind = match ask {
-        Ask::Capacity(_) => "capacity",
+        Ask::Capacity(args) => {
+            words.push(args.since.map(|since| format!("since {since}")));
+            "capacity"
+        }
         Ask::PreprovisioningImage { .. } => "ramdisk",
         Ask::Service(_) => "service",
         Ask::Register(args) => {
@@ -28,6 +31,12 @@ pub(crate) fn ask(ask: &Ask) -> (&'static str, String) {
             words.push(args.inspection.map(|mode| format!("inspection {mode:?}")));
             words.push((args.cleaning == CleaningMode::Disabled).then(|| "without cleaning".into()));
             words.push(args.disable_power_off.then(|| "never off".into()));
+            words.push(args.servicing.then(|| "servicing".into()));
+            words.push(match &args.ramdisk {
+                Ramdisk::Configured => None,
+                Ramdisk::Missing => Some("without a ramdisk".into()),
+                Ramdisk::Built(built) => Some(format!("ramdisk {}", built.url)),
+            });
             "register"
         }
         Ask::Inspect(args) => {
@@ -47,6 +56,11 @@ pub(crate) fn ask(ask: &Ask) -> (&'static str, String) {
                 .as_ref()
                 .and_then(|hints| hints.device_name.clone());
             words.push(device.map(|device| format!("on {device}")));
+            words.push(args.unprepared.then(|| {
+                let volumes = |raid| serde_json::to_string(raid).expect("volumes");
+                let (target, actual) = (volumes(&args.target_raid), volumes(&args.actual_raid));
+                format!("volumes {target} over {actual}")
+            }));
             words.push(retry(args.on_failure));
             "prepare"
         }

@@ -71,6 +71,13 @@ impl World {
         self.now = self.now.checked_add(time).expect("a time");
     }
 
+    /// Somebody brings the HardwareData of the host.
+    pub(crate) fn bring(&mut self, details: &Value) {
+        let mut data = HardwareData::new("a", Default::default());
+        data.spec.hardware = serde_json::from_value(details.clone()).expect("hardware details");
+        self.hardware = Some(data);
+    }
+
     /// A user edits the host: `null` removes. A changed spec is a new generation.
     pub(crate) fn edit(&mut self, change: &Value) {
         let mut host = serde_json::to_value(self.host()).expect("a host");
