@@ -123,7 +123,39 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Kills etcd as `kill -9` does; what it stored stays.
+    pub fn kill_etcd(&self) {
+        self.etcd.kill();
+    }
+
+    /// Kills the API server as `kill -9` does.
+    pub fn kill_apiserver(&self) {
+        self.apiserver.kill();
+    }
+
+    /// Starts what was killed on the same ports over the same data; [`Self::ready`] waits for it.
+    ///
+    /// # Errors
+    /// When a program cannot be started.
+    pub fn revive(&self) -> Result<()> {
+        for process in [&self.etcd, &self.apiserver] {
+            if process.ended().is_some() {
+                process.restart()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process ids of etcd and of the API server, for whoever measures.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.etcd.pid(), self.apiserver.pid()]
+    }
+
+    /// Waits until the API server serves.
+    ///
+    /// # Errors
+    /// When it or etcd ended, or it takes too long; the message holds the end of their logs.
+    pub async fn ready(&self) -> Result<()> {
         let client = self.client();
         wait::try_until("the API server to be ready", START, async || {
             if let Some(status) = self.apiserver.ended().or_else(|| self.etcd.ended()) {
@@ -147,6 +179,15 @@ impl ControlPlane {
                 self.apiserver.log_end(10)
             )
         })
+    }
+
+    /// What the API server counts, in the format of Prometheus.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        Ok(self.client().request_text(request).await?)
     }
 
     /// A client with all rights. It belongs to the runtime it is made in: do not keep it over tests.

@@ -33,6 +33,19 @@ async fn two_control_planes_run_side_by_side_and_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
+async fn a_control_plane_that_was_killed_comes_back_with_its_objects() {
+    let plane = ControlPlane::start().await.unwrap();
+    let maps = Api::<ConfigMap>::namespaced(plane.client(), "default");
+    maps.create(&PostParams::default(), &named("mark")).await.unwrap();
+    plane.kill_etcd();
+    plane.kill_apiserver();
+    assert!(maps.get_opt("mark").await.is_err());
+    plane.revive().unwrap();
+    plane.ready().await.unwrap();
+    assert!(maps.get_opt("mark").await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn an_account_may_do_what_its_rules_say_and_nothing_else() {
     let plane = ControlPlane::shared().await;
     let rules = Rules::default()
