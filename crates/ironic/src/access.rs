@@ -141,7 +141,7 @@ impl Files {
         Ok(Some(pem))
     }
 
-    fn identity(&self) -> Result<Option<SecretString>, SettingsError> {
+    pub(crate) fn identity(&self) -> Result<Option<SecretString>, SettingsError> {
         let key = optional(&self.key)?.map(SecretSlice::from);
         let (lacking, present) = match (optional(&self.certificate)?, key) {
             (None, None) => return Ok(None),

@@ -8,11 +8,20 @@
 //! Retries belong to the caller: an answer says what is waited for, an error what went wrong.
 
 mod access;
+mod breaker;
+mod capacity;
 pub mod client;
 pub mod mirror;
+mod orphans;
 mod provisioner;
 mod settings;
+mod target;
 
 pub use access::{Access, Files};
+pub use breaker::BreakerState;
+pub use capacity::QueueState;
+pub use orphans::{Known, Orphan};
 pub use provisioner::IronicProvisioner;
-pub use settings::{Settings, SettingsError};
+#[doc(hidden)]
+pub use settings::{AgentImages, Resource, Settings, SettingsError};
+pub use target::Target;

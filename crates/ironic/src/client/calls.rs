@@ -1,12 +1,18 @@
 //! The requests, resource by resource.
 
-use metal3_provisioner::Error;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use metal3_provisioner::{Error, Kind};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::not_ready;
 use super::{Accepted, Client, LIST_FIELDS, Node};
+
+/// Label of the error when a node that a page began after is gone.
+pub const MARKER_GONE: &str = "marker_gone";
 
 impl Client {
     /// A node by UUID or name.
@@ -34,10 +40,16 @@ impl Client {
             path.push_str(&format!("&marker={marker}"));
         }
         let page: Option<Page> = self.get("nodes", &path, "the list of nodes").await?;
-        let page = page.ok_or_else(|| not_ready("Ironic has no node list".into()))?;
-        let marker = page
-            .next
-            .and_then(|_| page.nodes.last().map(|node| node.uuid.clone()));
+        let page = page.ok_or_else(|| match marker {
+            None => not_ready("Ironic has no node list; check IRONIC_ENDPOINT".into()),
+            Some(marker) => Error::new(
+                Kind::Conflict,
+                MARKER_GONE,
+                format!("node {marker} went while the node list was read; it is read again"),
+            ),
+        })?;
+        let last = page.nodes.last().map(|node| node.uuid.clone());
+        let marker = last.filter(|last| page.next.is_some() && Some(last.as_str()) != marker);
         Ok((page.nodes, marker))
     }
 
@@ -79,10 +91,19 @@ impl Client {
     /// Asks for another provision state.
     pub async fn provision_state(&self, id: &str, body: &Value) -> Result<Accepted, Error> {
         let path = format!("nodes/{id}/states/provision");
-        Ok(self
+        let answer = self
             .mutate(Method::PUT, "nodes/{id}/states/provision", &path, Some(body))
             .await?
-            .map(drop))
+            .map(drop);
+        let lasts = matches!(
+            body["target"].as_str(),
+            Some("inspect" | "provide" | "clean" | "active" | "rebuild" | "deleted")
+        );
+        if answer.is_ok() && lasts {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.push((id.to_owned(), Instant::now()));
+        }
+        Ok(answer)
     }
 
     /// Asks for another power state.
@@ -94,6 +115,24 @@ impl Client {
         let path = format!("nodes/{id}/states/power");
         Ok(self
             .mutate(Method::PUT, "nodes/{id}/states/power", &path, Some(&body))
+            .await?
+            .map(drop))
+    }
+
+    /// Sets the volumes that the RAID steps of a cleaning create; an empty map for none.
+    pub async fn target_raid(&self, id: &str, config: &Value) -> Result<Accepted, Error> {
+        let path = format!("nodes/{id}/states/raid");
+        Ok(self
+            .mutate(Method::PUT, "nodes/{id}/states/raid", &path, Some(config))
+            .await?
+            .map(drop))
+    }
+
+    /// Has Ironic ask the BMC for the boot device and waits for it: this proves access and changes nothing.
+    pub async fn boot_device(&self, id: &str) -> Result<Accepted, Error> {
+        let path = format!("nodes/{id}/management/boot_device");
+        Ok(self
+            .mutate(Method::GET, "nodes/{id}/management/boot_device", &path, None)
             .await?
             .map(drop))
     }
@@ -179,11 +218,6 @@ impl Client {
 }
 
 fn decode(body: Value) -> Result<Node, Error> {
-    serde_json::from_value(body).map_err(|error| {
-        Error::new(
-            metal3_provisioner::Kind::Bug,
-            "decode",
-            format!("a node of Ironic: {error}"),
-        )
-    })
+    serde_json::from_value(body)
+        .map_err(|error| Error::new(Kind::Bug, "decode", format!("a node of Ironic: {error}")))
 }

@@ -7,6 +7,11 @@ use metal3_provisioner::{Error, Kind};
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::session::Session;
+
+/// Label of lost and refused connections.
+pub(super) const UNREACHABLE: &str = "unreachable";
+
 /// Ironic answered, but not as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -95,35 +100,48 @@ pub(super) fn not_ready(message: String) -> Error {
 }
 
 /// The connection failed. The URL stays out of it: it may hold a login.
-pub(super) fn transport(error: &reqwest::Error) -> Error {
+pub(super) fn transport(error: &reqwest::Error, session: &Session) -> Error {
     let mut cause = String::new();
     let mut source = error.source();
     while let Some(error) = source {
         cause = error.to_string();
         source = error.source();
     }
-    let what = if error.is_timeout() {
-        "did not answer in time"
-    } else {
-        "cannot be reached"
-    };
     let cause = if cause.is_empty() {
         String::new()
     } else {
         format!(": {cause}")
     };
-    let remedy = match tls(error) {
-        Some(rustls::Error::AlertReceived(_)) => {
+    let (shown, told_by) = (&session.shown, &session.told_by);
+    let (label, remedy) = match tls(error) {
+        Some(rustls::Error::AlertReceived(_)) => (
+            "tls",
             "Ironic ended the TLS handshake: if it asks for client certificates, check IRONIC_CLIENT_CERT_FILE and \
              IRONIC_CLIENT_PRIVATE_KEY_FILE"
+                .to_owned(),
+        ),
+        Some(rustls::Error::InvalidCertificate(_)) => (
+            "tls",
+            format!(
+                "check that IRONIC_CACERT_FILE, or the Secret of an Ironic resource's spec.tls.certificateName, has the \
+                 CA of Ironic's certificate, and that this is for the host in {told_by}"
+            ),
+        ),
+        Some(_) | None => {
+            let label = if error.is_timeout() { "timeout" } else { UNREACHABLE };
+            (label, format!("check {told_by} and that Ironic is up"))
         }
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            "check that IRONIC_CACERT_FILE is the CA of Ironic's certificate, and that this is for the host in \
-             IRONIC_ENDPOINT"
-        }
-        Some(_) | None => "check IRONIC_ENDPOINT and that Ironic is up",
     };
-    not_ready(format!("Ironic {what}{cause}; {remedy}"))
+    let what = if error.is_timeout() {
+        "did not answer in time"
+    } else {
+        "cannot be reached"
+    };
+    Error::new(
+        Kind::NotReady,
+        label,
+        format!("Ironic at {shown} {what}{cause}; {remedy}"),
+    )
 }
 
 /// What TLS has to say about it. An `io::Error` does not count what it wraps as its source.

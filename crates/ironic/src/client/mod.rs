@@ -1,70 +1,90 @@
 //! The HTTP client: one place for version, login, limits, counting and error mapping.
+//!
+//! A request is sent under a limit of those under way, with a bound of its own, and only while the breaker lets it
+//! through. One that changes nothing is repeated within its bound when the connection or a proxy fails; others are left
+//! to the caller, who looks at the node before he tries again.
 
 mod calls;
 mod error;
 mod node;
+mod ready;
+mod retry;
 mod session;
 mod stats;
+mod trust;
 
-use std::sync::RwLock;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use metal3_provisioner::Error;
-use reqwest::{Method, StatusCode};
+use jiff::Timestamp;
+use metal3_provisioner::{Error, Kind};
+use reqwest::{Method, StatusCode, header};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+pub use self::calls::MARKER_GONE;
 pub use self::error::Refusal;
-use self::error::{not_ready, transport};
+use self::error::{UNREACHABLE, transport};
 pub use self::node::{LIST_FIELDS, Node};
-use self::session::Sessions;
-pub use self::stats::{Key, Stats};
+use self::ready::{Api, Ready};
+use self::retry::Setback;
+pub use self::session::SetupError;
+use self::session::{Session, Sessions};
+pub use self::stats::{BOUNDS, Histogram, Key, Stats};
 use crate::Settings;
+use crate::breaker::{Breaker, BreakerState};
 
-/// The oldest API that upstream's operator accepts, and the newest whose features are used.
-const MIN_MINOR: u32 = 89;
-const MAX_MINOR: u32 = 110;
 /// Requests under way at once; Ironic's API processes serve a few at a time.
-const CONCURRENCY: usize = 16;
-/// A failed readiness check is not repeated sooner, however many hosts ask.
-const READY_RETRY: Duration = Duration::from_secs(2);
+const CONCURRENCY: usize = 32;
 
 /// A client of one Ironic.
 pub struct Client {
     sessions: Sessions,
-    base: String,
-    /// Where it is, without a login, for messages.
-    shown: String,
+    timeout: Duration,
+    /// What was negotiated is believed for so long by requests that change something.
+    trust: Duration,
     permits: Semaphore,
+    breaker: Mutex<Breaker>,
+    /// Nodes that were told to do something that keeps them busy, until somebody asks.
+    begun: Mutex<Vec<(String, Instant)>>,
     ready: RwLock<Ready>,
     checking: tokio::sync::Mutex<()>,
     stats: Stats,
 }
 
-#[derive(Clone, Debug)]
-enum Ready {
-    Unknown,
-    Yes { minor: u32 },
-    No { since: Instant, error: Error },
-}
-
 /// Answer of a mutating request.
 pub type Accepted<T = ()> = Result<T, Refusal>;
+
+struct Request<'a> {
+    method: &'a Method,
+    /// The path without what names objects, for statistics.
+    route: &'static str,
+    path: &'a str,
+    body: Option<&'a Value>,
+}
+
+struct Answer {
+    status: StatusCode,
+    bytes: Vec<u8>,
+    retry_after: Option<Duration>,
+}
 
 impl Client {
     /// Prepares a client; nothing is sent.
     ///
     /// # Errors
     /// When the certificates or TLS cannot be set up.
-    pub fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &Settings) -> Result<Self, SetupError> {
         Ok(Self {
             sessions: Sessions::new(settings)?,
-            base: settings.endpoint.trim_end_matches('/').to_owned(),
-            shown: without_login(&settings.endpoint),
+            timeout: settings.timeout,
+            trust: settings.trust,
             permits: Semaphore::new(CONCURRENCY),
-            ready: RwLock::new(Ready::Unknown),
+            breaker: Mutex::default(),
+            begun: Mutex::default(),
+            ready: RwLock::new(Ready::Unknown { trouble: None }),
             checking: tokio::sync::Mutex::new(()),
             stats: Stats::default(),
         })
@@ -75,154 +95,152 @@ impl Client {
         &self.stats
     }
 
-    /// The negotiated minor version, once Ironic answers and has a conductor.
-    ///
-    /// # Errors
-    /// [`Kind::NotReady`](metal3_provisioner::Kind::NotReady), or a configuration error such as wrong credentials.
-    pub async fn ready(&self) -> Result<u32, Error> {
-        if let Some(known) = self.known() {
-            return known;
-        }
-        let _one_at_a_time = self.checking.lock().await;
-        if let Some(known) = self.known() {
-            return known;
-        }
-        let result = self.check().await;
-        let state = match &result {
-            Ok(minor) => Ready::Yes { minor: *minor },
-            Err(error) => Ready::No {
-                since: Instant::now(),
-                error: error.clone(),
-            },
-        };
-        *self
-            .ready
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = state;
-        result
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        CONCURRENCY - self.permits.available_permits()
     }
 
-    fn known(&self) -> Option<Result<u32, Error>> {
-        match &*self
-            .ready
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
-            Ready::Yes { minor } => Some(Ok(*minor)),
-            Ready::No { since, error } if since.elapsed() < READY_RETRY => Some(Err(error.clone())),
-            Ready::No { .. } | Ready::Unknown => None,
+    /// Whether Ironic is given up for now.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.breaker().state()
+    }
+
+    /// The nodes that began something since the last call, and when.
+    pub(crate) fn take_begun(&self) -> Vec<(String, Instant)> {
+        std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is sent while Ironic is given up.
+    fn admit(&self, session: &Session) -> Result<(), Error> {
+        let refused = match self.breaker().admit(Instant::now(), self.timeout) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let since = match refused.since {
+            Some(since) => format!(" since {since:.0}"),
+            None => String::new(),
+        };
+        Err(Error::new(
+            Kind::NotReady,
+            "given_up",
+            format!(
+                "Ironic at {} has not answered{since} and is asked again in {} s: {}",
+                session.shown,
+                refused.again.as_secs() + 1,
+                refused.cause
+            ),
+        ))
+    }
+
+    /// Counts what an attempt tells of Ironic.
+    fn judge(&self, session: &Session, answer: &Result<Answer, Error>) {
+        match answer {
+            Ok(answer)
+                if matches!(
+                    answer.status,
+                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+                ) =>
+            {
+                let error = Refusal::new(answer.status, &answer.json()).into_error("anything");
+                self.count_failure(session, &error);
+            }
+            Ok(_) => {}
+            Err(error) => self.count_failure(session, error),
         }
     }
 
-    /// The next call checks again; after a lost connection Ironic may be another version, or starting.
-    fn doubt(&self) {
-        *self
-            .ready
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Ready::Unknown;
-    }
-
-    async fn check(&self) -> Result<u32, Error> {
-        let root = format!("{}/", self.base);
-        let answer = self.sessions.current().http.get(root).send().await;
-        let root: Value = match answer {
-            Ok(answer) => answer.json().await.map_err(|error| transport(&error))?,
-            Err(error) => return Err(transport(&error)),
-        };
-        let version = root["version"]["version"]
-            .as_str()
-            .or_else(|| root["versions"][0]["version"].as_str())
-            .or_else(|| root["default_version"]["version"].as_str())
-            .unwrap_or_default();
-        let minor = version
-            .strip_prefix("1.")
-            .and_then(|minor| minor.parse::<u32>().ok())
-            .unwrap_or(0);
-        if minor < MIN_MINOR {
-            return Err(not_ready(format!(
-                "Ironic at {} offers API version {version:?}; 1.{MIN_MINOR} or newer is needed",
-                self.shown
-            )));
+    fn count_failure(&self, session: &Session, error: &Error) {
+        let opened = self
+            .breaker()
+            .failed(Instant::now(), Timestamp::now(), &error.to_string());
+        if opened {
+            tracing::warn!(endpoint = session.shown, %error, "ironic is given up for now; hosts wait");
         }
-        let minor = match minor {
-            MAX_MINOR.. => MAX_MINOR,
-            109 => 109,
-            95.. => 95,
-            93.. => 93,
-            _ => MIN_MINOR,
-        };
-        let drivers = self.send(minor, Method::GET, "drivers", "drivers", None).await?;
-        let drivers = match drivers {
-            (StatusCode::OK, body) => body["drivers"].as_array().map_or(0, Vec::len),
-            (status, body) => return Err(Refusal::new(status, &body).into_error("the list of drivers")),
-        };
-        if drivers == 0 {
-            return Err(not_ready(format!(
-                "no drivers loaded in Ironic at {}: is a conductor running?",
-                self.shown
-            )));
-        }
-        Ok(minor)
     }
 
     async fn send(
         &self,
-        minor: u32,
-        method: Method,
-        route: &'static str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Error> {
-        let session = self.sessions.current();
-        let mut request = session
+        session: &Session,
+        api: Api,
+        request: &Request<'_>,
+        bound: Duration,
+    ) -> Result<Answer, Error> {
+        let minor = api.minor;
+        let mut builder = session
             .http
-            .request(method.clone(), format!("{}/{path}", self.base))
+            .request(
+                request.method.clone(),
+                format!("{}{}/{}", session.base, api.prefix, request.path),
+            )
+            .timeout(bound)
             .header("X-OpenStack-Ironic-API-Version", format!("1.{minor}"))
-            .header("OpenStack-API-Version", format!("baremetal 1.{minor}"));
+            .header("OpenStack-API-Version", format!("baremetal 1.{minor}"))
+            .header(header::ACCEPT, "application/json");
         if let Some((user, password)) = &session.access.login {
-            request = request.basic_auth(user, Some(password.expose_secret()));
+            builder = builder.basic_auth(user, Some(password.expose_secret()));
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        if let Some(body) = request.body {
+            builder = builder.json(body);
         }
         let started = Instant::now();
-        let answer = request.send().await;
-        let result = match answer {
-            Ok(answer) => {
-                let status = answer.status();
-                match answer.bytes().await {
-                    Ok(bytes) => parse(status, &bytes, route).map(|body| (status, body)),
-                    Err(error) => Err(transport(&error)),
-                }
-            }
-            Err(error) => Err(transport(&error)),
+        let result = match builder.send().await {
+            Ok(answer) => Answer::read(answer).await,
+            Err(error) => Err(error),
         };
-        let code = result.as_ref().map_or(0, |(status, _)| status.as_u16());
-        self.stats.record(method.as_str(), route, code, started.elapsed());
-        result
+        let code = result.as_ref().map_or(0, |answer| answer.status.as_u16());
+        self.stats
+            .record(request.method.as_str(), request.route, code, started.elapsed());
+        result.map_err(|error| transport(&error, session))
     }
 
-    /// One request under the limit. A failed connection makes readiness doubtful.
-    async fn call(
-        &self,
-        method: Method,
-        route: &'static str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Error> {
-        let minor = self.ready().await?;
+    /// One request under all limits. A failed connection makes readiness doubtful.
+    async fn call(&self, request: &Request<'_>) -> Result<Answer, Error> {
+        let reads = request.method == Method::GET;
+        let trust = if reads { Duration::MAX } else { self.trust };
+        let (session, api) = self.api(trust).await?;
         // Never closed, so acquiring cannot fail.
         let _permit = self.permits.acquire().await.ok();
-        let result = self.send(minor, method, route, path, body).await;
-        if result.is_err()
-            || matches!(
-                &result,
-                Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED, _))
-            )
-        {
-            self.doubt();
+        let end = Instant::now() + self.timeout;
+        let mut failed = 0;
+        let answer = loop {
+            self.admit(&session)?;
+            let bound = end.saturating_duration_since(Instant::now());
+            let answer = self.send(&session, api, request, bound).await;
+            self.judge(&session, &answer);
+            failed += 1;
+            let pause = setback(&answer)
+                .filter(|_| reads)
+                .and_then(|setback| retry::pause(setback, failed, jitter()))
+                .filter(|pause| Instant::now() + *pause < end);
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => break answer,
+            }
+            self.stats.retried();
+        };
+        match &answer {
+            Err(error) => self.doubt(error.clone()),
+            Ok(answer)
+                if matches!(
+                    answer.status,
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED | StatusCode::NOT_ACCEPTABLE
+                ) =>
+            {
+                self.doubt(Refusal::new(answer.status, &answer.json()).into_error(request.route));
+            }
+            Ok(answer) if answer.status == StatusCode::BAD_GATEWAY => {}
+            Ok(answer) if answer.status == StatusCode::GATEWAY_TIMEOUT => {}
+            Ok(_) => {
+                if self.breaker().succeeded() {
+                    tracing::info!(endpoint = session.shown, "ironic answers again");
+                }
+            }
         }
-        result
+        answer
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(
@@ -231,16 +249,23 @@ impl Client {
         path: &str,
         what: &str,
     ) -> Result<Option<T>, Error> {
-        match self.call(Method::GET, route, path, None).await? {
-            (StatusCode::OK, body) => serde_json::from_value(body).map(Some).map_err(|error| {
-                Error::new(
-                    metal3_provisioner::Kind::Bug,
-                    "decode",
-                    format!("{what}: {error}"),
-                )
-            }),
-            (StatusCode::NOT_FOUND, _) => Ok(None),
-            (status, body) => Err(Refusal::new(status, &body).into_error(what)),
+        let request = Request {
+            method: &Method::GET,
+            route,
+            path,
+            body: None,
+        };
+        let answer = self.call(&request).await?;
+        match answer.status {
+            StatusCode::OK => match serde_json::from_slice(&answer.bytes) {
+                Ok(body) => Ok(Some(body)),
+                Err(error) if error.is_data() => {
+                    Err(Error::new(Kind::Bug, "decode", format!("{what}: {error}")))
+                }
+                Err(error) => Err(answer.no_json(route, &error)),
+            },
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(Refusal::new(status, &answer.json()).into_error(what)),
         }
     }
 
@@ -251,35 +276,66 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Accepted<Value>, Error> {
-        let (status, answer) = self.call(method, route, path, body).await?;
-        Ok(if status.is_success() {
-            Ok(answer)
-        } else {
-            Err(Refusal::new(status, &answer))
+        let request = Request {
+            method: &method,
+            route,
+            path,
+            body,
+        };
+        let answer = self.call(&request).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(Refusal::new(answer.status, &answer.json())));
+        }
+        match serde_json::from_slice(&answer.bytes) {
+            Ok(body) => Ok(Ok(body)),
+            Err(_) if answer.bytes.is_empty() => Ok(Ok(Value::Null)),
+            Err(error) => Err(answer.no_json(route, &error)),
+        }
+    }
+}
+
+impl Answer {
+    async fn read(answer: reqwest::Response) -> Result<Self, reqwest::Error> {
+        let retry_after = answer
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        Ok(Self {
+            status: answer.status(),
+            retry_after,
+            bytes: answer.bytes().await?.into(),
         })
     }
-}
 
-/// Scheme, host and port.
-fn without_login(endpoint: &str) -> String {
-    reqwest::Url::parse(endpoint).map_or_else(
-        |_| "IRONIC_ENDPOINT".to_owned(),
-        |url| url.origin().ascii_serialization(),
-    )
-}
+    /// The body; whatever comes with a failure may be a proxy's page.
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
 
-/// The body of an answer; whatever comes with a failure may be a proxy's page.
-fn parse(status: StatusCode, bytes: &[u8], route: &str) -> Result<Value, Error> {
-    match serde_json::from_slice(bytes) {
-        Ok(body) => Ok(body),
-        Err(_) if bytes.is_empty() || !status.is_success() => Ok(Value::Null),
-        Err(error) => Err(Error::new(
-            metal3_provisioner::Kind::Transient,
+    fn no_json(&self, route: &str, error: &serde_json::Error) -> Error {
+        Error::new(
+            Kind::Transient,
             "not_json",
             format!(
-                "Ironic answered {status} to a request for {route} with something that is not JSON ({error}); is there \
-                 a proxy at IRONIC_ENDPOINT?"
+                "Ironic answered {} to a request for {route} with something that is not JSON ({error}); is there a \
+                 proxy at IRONIC_ENDPOINT?",
+                self.status
             ),
-        )),
+        )
     }
+}
+
+/// How an attempt failed, if it did and another may go better.
+fn setback(answer: &Result<Answer, Error>) -> Option<Setback> {
+    match answer {
+        Ok(answer) => Some(Setback::Status(answer.status, answer.retry_after)),
+        Err(error) if error.label() == UNREACHABLE => Some(Setback::Connection),
+        Err(_) => None,
+    }
+}
+
+/// Any number from 0 to 1.
+fn jitter() -> f64 {
+    f64::from(Timestamp::now().subsec_nanosecond().unsigned_abs()) / 1e9
 }

@@ -41,6 +41,10 @@ pub struct Node {
     pub deploy_interface: Option<String>,
     /// Inspect interface.
     pub inspect_interface: Option<String>,
+    /// RAID interface.
+    pub raid_interface: Option<String>,
+    /// When the last inspection succeeded; nothing once another one began.
+    pub inspection_finished_at: Option<String>,
     /// Last change of the provision state.
     pub provision_updated_at: Option<String>,
     /// BMC health.
@@ -51,6 +55,10 @@ pub struct Node {
     pub instance_info: Value,
     /// Properties.
     pub properties: Value,
+    /// What clients note on it.
+    pub extra: Value,
+    /// The network of its ramdisk.
+    pub network_data: Value,
     /// Automated cleaning.
     pub automated_clean: Option<bool>,
     /// Never power off.
@@ -65,21 +73,25 @@ fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::
 impl Node {
     /// Ironic works on it, so that it will change by itself.
     pub fn in_transition(&self) -> bool {
-        self.target_power_state.is_some()
-            || matches!(
-                self.provision_state.as_str(),
-                "verifying"
-                    | "inspecting"
-                    | "inspect wait"
-                    | "cleaning"
-                    | "clean wait"
-                    | "deploying"
-                    | "wait call-back"
-                    | "deleting"
-                    | "adopting"
-                    | "servicing"
-                    | "service wait"
-            )
+        self.target_power_state.is_some() || Self::is_transition(&self.provision_state)
+    }
+
+    /// A provision state that ends by itself.
+    pub(crate) fn is_transition(provision_state: &str) -> bool {
+        matches!(
+            provision_state,
+            "verifying"
+                | "inspecting"
+                | "inspect wait"
+                | "cleaning"
+                | "clean wait"
+                | "deploying"
+                | "wait call-back"
+                | "deleting"
+                | "adopting"
+                | "servicing"
+                | "service wait"
+        )
     }
 
     /// The last failure, if there is one.

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use metal3_provisioner::{
     AdoptArgs, Capacity, CapacityArgs, DeprovisionArgs, DetachArgs, Error, Force, Hardware, HostKey, HostRef,
     InspectArgs, Inspection, Kind, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
@@ -32,8 +32,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
-use crate::client::{Accepted, Client, Node};
+use crate::capacity::{QueueState, Slots};
+use crate::client::{Accepted, Client, Node, SetupError};
 use crate::mirror::Mirror;
+use crate::orphans::{Known, Orphan, Orphans};
 
 /// The mirror wakes a host when its node changes; these only bound what a lost wake-up costs.
 const SHORT: SignedDuration = SignedDuration::from_secs(5);
@@ -43,6 +45,8 @@ const LONG: SignedDuration = SignedDuration::from_secs(20);
 pub struct IronicProvisioner {
     client: Arc<Client>,
     mirror: Arc<Mirror>,
+    slots: Slots,
+    orphans: Orphans,
     settings: Settings,
     /// What was last configured on each node, so that an unchanged registration costs nothing.
     configured: Mutex<HashMap<String, u64>>,
@@ -55,13 +59,15 @@ impl IronicProvisioner {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(settings: Settings) -> Result<(Arc<Self>, mpsc::Receiver<HostKey>), reqwest::Error> {
+    pub fn new(settings: Settings) -> Result<(Arc<Self>, mpsc::Receiver<HostKey>), SetupError> {
         let client = Arc::new(Client::new(&settings)?);
         let (mirror, changes) = Mirror::new();
         Ok((
             Arc::new(Self {
                 client,
                 mirror,
+                slots: Slots::new(settings.provisioning_limit),
+                orphans: Orphans::new(settings.orphan_grace),
                 settings,
                 configured: Mutex::default(),
                 asked: Mutex::default(),
@@ -72,9 +78,45 @@ impl IronicProvisioner {
 
     /// Reads the node list for ever.
     pub async fn mirror(self: Arc<Self>, shutdown: CancellationToken) {
+        let then = || {
+            self.slots.settle(&self.client, &self.mirror);
+            self.orphans.look(&self.mirror);
+        };
         Arc::clone(&self.mirror)
-            .run(Arc::clone(&self.client), shutdown)
+            .run(Arc::clone(&self.client), shutdown, then)
             .await;
+    }
+
+    /// Says once how to find out whether there is a host. Nodes that look like hosts of others are left out: of a
+    /// namespace that is not watched, or while hosts are not known yet, the answer must be yes.
+    pub fn set_known(&self, known: Known) {
+        self.slots.set_known(Arc::clone(&known));
+        self.orphans.set_known(known);
+    }
+
+    /// Hosts that waited for room before we began, so that they keep their place.
+    pub fn expect_waiting(&self, hosts: impl IntoIterator<Item = (HostKey, Timestamp)>) {
+        self.slots.expect(hosts);
+    }
+
+    /// Nodes of hosts that do not exist.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        self.orphans.all()
+    }
+
+    /// Whether this node is one of them.
+    pub fn is_orphan(&self, node: &str) -> bool {
+        self.orphans.has(node)
+    }
+
+    /// The queue of hosts that wait for room, for metrics.
+    pub fn queue(&self) -> QueueState {
+        self.slots.state()
+    }
+
+    /// All nodes as last read, for metrics.
+    pub fn nodes(&self) -> &Mirror {
+        &self.mirror
     }
 
     /// The HTTP client, for its statistics.
@@ -95,7 +137,7 @@ impl IronicProvisioner {
         let as_of = Instant::now();
         let node = self.client.node(id).await?;
         if let Some(node) = &node {
-            self.mirror.seen(listed(node), as_of);
+            self.mirror.seen(node, as_of);
         }
         Ok(node)
     }
@@ -172,20 +214,6 @@ impl IronicProvisioner {
 
     fn configured(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the mirror would hold of a whole node: comparing with a listing must not show a difference.
-fn listed(node: &Node) -> Node {
-    Node {
-        deploy_interface: None,
-        inspect_interface: None,
-        driver_info: Value::Null,
-        instance_info: Value::Null,
-        properties: Value::Null,
-        automated_clean: None,
-        disable_power_off: None,
-        ..node.clone()
     }
 }
 
@@ -309,28 +337,7 @@ impl Provisioner for IronicProvisioner {
         service::service(self, host, args).await
     }
 
-    async fn capacity(&self, host: &HostRef, _args: &CapacityArgs) -> Result<Capacity, Error> {
-        let boots_iso = host.bmc.as_ref().is_some_and(|bmc| {
-            bmc.address
-                .parse::<metal3_bmc::Bmc>()
-                .is_ok_and(|bmc| bmc.driver.boots_iso)
-        });
-        if boots_iso {
-            return Ok(Capacity::Free);
-        }
-        let own = host.node.as_ref().map_or("", |node| node.0.as_str());
-        if self.mirror.node(own).is_some_and(|node| node.in_transition()) {
-            return Ok(Capacity::Free);
-        }
-        let (busy, limit) = (self.mirror.busy_on_network(own), self.settings.provisioning_limit);
-        Ok(if busy < limit {
-            Capacity::Free
-        } else {
-            Capacity::Full {
-                busy,
-                limit,
-                position: 1,
-            }
-        })
+    async fn capacity(&self, host: &HostRef, args: &CapacityArgs) -> Result<Capacity, Error> {
+        self.slots.ask(&self.client, &self.mirror, host, args).await
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use metal3_ironic::Settings;
 use metal3_ironic::client::Client;
 use metal3_ironic::mirror::Mirror;
 use metal3_ironic_sim::{Config, Latencies};
-use metal3_provisioner::{Capacity, CapacityArgs, HostKey, InspectArgs, PowerTarget, Provisioner as _};
+use metal3_provisioner::{HostKey, InspectArgs, PowerTarget, Provisioner as _};
 use metal3_testkit::wait::{LONG, until};
 use serde_json::json;
 
@@ -146,72 +145,4 @@ async fn a_change_wakes_the_host_it_is_about() {
         }
     })
     .await;
-}
-
-#[tokio::test]
-async fn only_so_many_hosts_boot_from_the_network_at_once() {
-    let bed = Bed::sim_with(Config {
-        faults: vec![("hang".into(), "hang:inspect".parse().unwrap())],
-        ..Config::default()
-    })
-    .await;
-    let adapter = Adapter::new(Settings {
-        provisioning_limit: 1,
-        ..bed.settings()
-    });
-    let by_network = |machine: u8| {
-        let mut host = Host::new(&bed, &adapter, Machine(machine));
-        if let Some(bmc) = &mut host.host.bmc {
-            bmc.address = format!("ipmi://192.0.2.{machine}");
-        }
-        host
-    };
-    let (mut first, mut second) = (by_network(1), by_network(2));
-    let mut by_media = Host::new(&bed, &adapter, Machine(3));
-    for host in [&mut first, &mut second, &mut by_media] {
-        host.register().await;
-        assert_eq!(
-            host.ironic
-                .capacity(&host.host, &CapacityArgs::default())
-                .await
-                .unwrap(),
-            Capacity::Free
-        );
-    }
-    first
-        .ironic
-        .inspect(&first.host, &InspectArgs::default())
-        .await
-        .unwrap();
-    until("the limit", LONG, async || {
-        match second
-            .ironic
-            .capacity(&second.host, &CapacityArgs::default())
-            .await
-        {
-            Ok(Capacity::Full {
-                busy: 1, limit: 1, ..
-            }) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    assert_eq!(
-        first
-            .ironic
-            .capacity(&first.host, &CapacityArgs::default())
-            .await
-            .unwrap(),
-        Capacity::Free,
-        "who is busy goes on"
-    );
-    assert_eq!(
-        by_media
-            .ironic
-            .capacity(&by_media.host, &CapacityArgs::default())
-            .await
-            .unwrap(),
-        Capacity::Free,
-        "virtual media need no network boot"
-    );
 }

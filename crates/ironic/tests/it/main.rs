@@ -3,7 +3,8 @@
 //! * `conformance`: scenarios that hold for every Ironic; `conformance/on_sim.rs` and `conformance/on_real.rs` run them
 //! * `registration`, `recovery`, `load`: what only a simulation can be made to do
 //! * `tls`: certificates of both sides and the login, and their renewal
-//! * `odd`: answers that no Ironic gives, but proxies do
+//! * `client_trouble`, `mirror_pages`, `odd`: answers that no Ironic gives, or seldom, but proxies do
+//! * `capacity_queue`, `orphans`: what the adapter knows of all hosts together
 //!
 //! A [`bed::Bed`] is an Ironic with machines; a [`host::Host`] is one machine with the adapter that drives it.
 
@@ -14,10 +15,14 @@
 )]
 
 mod bed;
+mod capacity_queue;
+mod client_trouble;
 mod conformance;
 mod host;
 mod load;
+mod mirror_pages;
 mod odd;
+mod orphans;
 mod recovery;
 mod registration;
 mod tls;

@@ -29,6 +29,8 @@ use crate::bed::Bed;
 struct Door {
     bed: Bed,
     port: u16,
+    /// What it shows itself.
+    certificate: String,
     /// Certificates shown by those who came in.
     shown: Arc<Mutex<Vec<CertificateDer<'static>>>>,
     task: JoinHandle<()>,
@@ -49,7 +51,8 @@ impl Door {
             .unwrap()
             .port()
             .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(server(authority, version)));
+        let pair = authority.server(&["127.0.0.1"]).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server(authority, &pair, version)));
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shown = Arc::<Mutex<Vec<_>>>::default();
@@ -63,6 +66,7 @@ impl Door {
         Self {
             bed,
             port,
+            certificate: pair.certificate,
             shown,
             task,
         }
@@ -88,8 +92,7 @@ impl Door {
     }
 }
 
-fn server(authority: &Authority, version: &'static SupportedProtocolVersion) -> ServerConfig {
-    let pair = authority.server(&["127.0.0.1"]).unwrap();
+fn server(authority: &Authority, pair: &Pair, version: &'static SupportedProtocolVersion) -> ServerConfig {
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(der(&authority.certificate)).unwrap();
@@ -230,6 +233,36 @@ async fn an_ironic_of_another_authority_is_refused_unless_insecure() {
     };
     assert_eq!(Client::new(&settings).unwrap().ready().await.unwrap(), 110);
     assert!(door.saw(&user));
+}
+
+#[tokio::test]
+async fn ironics_own_certificate_is_enough_to_trust_it_and_nothing_else() {
+    let authority = Authority::new("metal3").unwrap();
+    let user = authority.user("bmo", "metal3").unwrap();
+    for version in [&TLS12, &TLS13] {
+        let door = Door::open(&authority, version).await;
+        let mounted = Mounted::new(&[
+            ("ca.crt", &door.certificate),
+            ("tls.crt", &user.certificate),
+            ("tls.key", &user.key),
+        ]);
+        let client = Client::new(&mounted.settings(&door.endpoint())).unwrap();
+        assert_eq!(client.ready().await.unwrap(), 110, "{version:?}");
+
+        // Its name still counts.
+        let elsewhere = door.endpoint().replace("127.0.0.1", "localhost");
+        let error = Client::new(&mounted.settings(&elsewhere)).unwrap().ready().await;
+        assert!(error.unwrap_err().to_string().contains("IRONIC_CACERT_FILE"));
+
+        // Another certificate of the same authority is not trusted for that.
+        let other = Door::open(&authority, version).await;
+        let error = Client::new(&mounted.settings(&other.endpoint()))
+            .unwrap()
+            .ready()
+            .await;
+        assert!(error.unwrap_err().to_string().contains("IRONIC_CACERT_FILE"));
+        assert!(other.saw_nobody());
+    }
 }
 
 #[tokio::test]
