@@ -5,15 +5,20 @@
 //! * `grpc/` answers the HostService from an index of all hosts.
 //! * [`check()`] looks at a running service, for `helm test`.
 //! * `webhook/` admits objects by the rules of `metal3-admission`.
+//! * `preprovisioning/` has a ramdisk built for each host, where that is wanted.
+//! * [`reference`] writes pages of the documentation.
 //! * `backend.rs` picks what drives the hardware.
 
 mod args;
 mod backend;
 mod check;
 mod events;
+mod follow;
 mod grpc;
 mod host;
 mod metrics;
+mod preprovisioning;
+pub mod reference;
 mod run;
 mod watch;
 mod webhook;

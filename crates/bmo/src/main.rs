@@ -1,14 +1,13 @@
 //! The baremetal-operator.
 
 use anyhow::Result;
-use clap::Parser as _;
 use metal3_bmo::{Cli, Command, check, run};
 use metal3_kit::{shutdown, telemetry};
 
 fn main() -> Result<()> {
     // Fails only if another provider was installed, which nobody does.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Cli { command, args } = Cli::parse();
+    let Cli { command, args } = Cli::read();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -16,7 +15,7 @@ fn main() -> Result<()> {
             if let Some(Command::Check(args)) = command {
                 return check(&args).await;
             }
-            let _telemetry = telemetry::init("metal3-bmo", env!("CARGO_PKG_VERSION"), &args.telemetry)?;
+            let _telemetry = telemetry::init("metal3-bmo", env!("CARGO_PKG_VERSION"), &args.telemetry())?;
             run(args, shutdown::on_signal()?).await
         })
 }

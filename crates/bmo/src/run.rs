@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use kube::runtime::reflector::Store;
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
@@ -12,7 +13,8 @@ use metal3_kit::tls::{Protocol, Source, Target, TlsListener};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::HostMetrics;
+use crate::metrics::{Each, HostMetrics, LEASE};
+use crate::preprovisioning::Builder;
 use crate::{Args, backend, grpc, host, watch, webhook};
 
 /// Runs until shutdown, or until a part fails.
@@ -22,12 +24,12 @@ use crate::{Args, backend, grpc, host, watch, webhook};
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     args.report_unused();
     let offer = args.tls.offer()?;
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let client = args
         .kube
-        .client(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")))
+        .counted_client(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")), &metrics)
         .await?;
     let (backend, changes) = backend::open(&args.provisioner)?;
-    let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let host_metrics = HostMetrics::register(&metrics, Arc::clone(&backend));
     let mut tasks = TaskSet::new(shutdown.clone());
 
@@ -35,9 +37,10 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         let (election, leadership) = Election::new(
             client.clone(),
             &args.pod_namespace,
-            "baremetal-operator",
+            LEASE,
             lease::identity(),
         );
+        let election = election.timed(args.timing.timing()?);
         tasks.spawn("leader election", election.run(shutdown.clone()));
         leadership
     } else {
@@ -47,13 +50,16 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     webhook::start(&args, &offer, &client, &readiness, &mut tasks, &shutdown).await?;
     let index = Arc::<grpc::HostIndex>::default();
     let (reader, writer) = kube::runtime::reflector::store();
+    HostMetrics::fleet(&metrics, fleet(reader.clone(), leadership.clone()));
     let (triggers, triggered) = mpsc::unbounded_channel();
+    let written = watch::Written::default();
     let feed = watch::Feed {
         index: Arc::clone(&index),
         writer,
         triggers,
         leadership: leadership.clone(),
         synced: readiness.condition("hosts"),
+        written: written.clone(),
         metrics: host_metrics.clone(),
     };
     let watching = watch::run(client.clone(), args.namespaces(), feed, shutdown.clone());
@@ -94,6 +100,11 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         mirroring.await;
         Ok(())
     });
+    if args.build_preprov_image
+        && let Some(builder) = Builder::from_env(client.clone(), args.namespaces(), &leadership, &host_metrics)
+    {
+        tasks.spawn("preprovisioning images", builder.run(shutdown.clone()));
+    }
     let controller = host::Controller {
         client,
         namespaces: args.namespaces(),
@@ -101,6 +112,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         leadership,
         metrics: host_metrics,
         settings: host::settings(&args),
+        written,
         concurrency: args.concurrency(),
     };
     tasks.spawn(
@@ -113,6 +125,18 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         probes::serve(&probing.0, readiness, probing.1).await
     });
     tasks.join().await
+}
+
+/// All hosts that can be read, while this replica leads.
+fn fleet(hosts: Store<watch::Guarded>, leadership: Leadership) -> Each {
+    Arc::new(move |each| {
+        let leads = leadership.held();
+        if leads {
+            let hosts = hosts.state();
+            hosts.iter().filter_map(|host| host.0.as_ref().ok()).for_each(|host| each(host));
+        }
+        leads
+    })
 }
 
 /// The certificate of the HostService, from where the flags say.

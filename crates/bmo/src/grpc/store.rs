@@ -20,22 +20,22 @@ use super::index::HostIndex;
 use super::intent::title;
 use super::project::project;
 use super::request::same_uid;
-use crate::events::{self, Told};
+use crate::events::{Events, Told};
 use crate::metrics::HostMetrics;
 
 /// Access to the Kubernetes API; every answer also goes into the index, so that own writes are seen at once.
 pub(super) struct Store {
     client: Client,
     index: Arc<HostIndex>,
-    metrics: HostMetrics,
+    events: Events,
 }
 
 impl Store {
-    pub(super) const fn new(client: Client, index: Arc<HostIndex>, metrics: HostMetrics) -> Self {
+    pub(super) fn new(client: Client, index: Arc<HostIndex>, metrics: HostMetrics) -> Self {
         Self {
+            events: Events::new(client.clone(), metrics),
             client,
             index,
-            metrics,
         }
     }
 
@@ -68,7 +68,7 @@ impl Store {
             reason,
             message,
         };
-        events::publish(&self.client, &self.metrics, told).await;
+        self.events.tell(told).await;
     }
 
     /// The host as it is now; `None` when it does not exist or has another UID than the reference.

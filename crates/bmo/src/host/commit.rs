@@ -1,11 +1,9 @@
 //! Writing a verdict: finalizer, results, status, other objects, events; the finalizer goes last. Each step can be
 //! repeated.
 
-use std::sync::{Arc, PoisonError};
-
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _, ResourceExt as _};
-use metal3_api::metal3::hardware_data::{HardwareData, HardwareDetails};
 use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
 use metal3_api::names;
 use metal3_host_core::{EventKind, Finish, Verdict, Write};
@@ -13,12 +11,9 @@ use serde_json::{Value, json};
 
 use super::observe::key;
 use super::reconcile::{Context, Failure};
-use crate::events::{self, Told};
-use crate::metrics::{HostError, Transition};
+use crate::events::Told;
+use crate::metrics::Facts;
 use crate::watch::Guarded;
-
-/// Owner of the fields we apply.
-const MANAGER: &str = "metal3-bmo";
 
 /// Writes a verdict.
 ///
@@ -36,6 +31,7 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
         finalizers.push(names::FINALIZER_HOST.to_owned());
         current = set_finalizers(context, &api, &current, &finalizers).await?;
     }
+    let facts = Facts::of(host, &verdict, Timestamp::now());
     // The status records that inspection is over: after a crash in between nobody would write its result any more. Its
     // conditions name the generation that the architecture makes.
     let (results, writes): (Vec<_>, Vec<_>) = verdict
@@ -54,19 +50,16 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
                 .await?;
             context.metrics.wrote("status");
             remember(context, &current);
-            report(context, host, &verdict.transitions);
+            report(host, &verdict.transitions);
         }
+    }
+    if verdict.finish != Finish::RemoveFinalizer {
+        context.metrics.count(&key(host), &facts);
     }
     for write in writes {
         perform(context, &api, &mut current, write).await?;
     }
     for event in &verdict.events {
-        if event.kind == EventKind::Warning && event.reason.ends_with("Error") {
-            let labels = HostError {
-                error_type: event.reason.to_owned(),
-            };
-            context.metrics.host_errors.get_or_create(&labels).inc();
-        }
         publish(context, host, event).await;
     }
     if verdict.finish == Finish::RemoveFinalizer {
@@ -78,36 +71,27 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             .collect();
         match set_finalizers(context, &api, &current, &rest).await {
             Ok(_) => {
-                report(context, host, &verdict.transitions);
+                report(host, &verdict.transitions);
+                context.metrics.count(&key(host), &facts);
+                context.metrics.forget(&key(host));
                 tracing::info!(host = %key(host), "host deleted");
             }
             Err(Failure::Kubernetes(kube::Error::Api(error))) if error.code == 404 => {}
             Err(failure) => return Err(failure),
         }
-        context
-            .written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(host));
     }
     Ok(())
 }
 
 /// Tells of a change of state; only of one that was written, or it would be told again by the pass that writes it.
-fn report(context: &Context, host: &BareMetalHost, transitions: &[(ProvisioningState, ProvisioningState)]) {
+fn report(host: &BareMetalHost, transitions: &[(ProvisioningState, ProvisioningState)]) {
     for (from, to) in transitions {
         tracing::info!(host = %key(host), from = from.as_str(), to = to.as_str(), "state changed");
-        let labels = Transition {
-            prev_state: from.to_string(),
-            new_state: to.to_string(),
-        };
-        context.metrics.transitions.get_or_create(&labels).inc();
     }
 }
 
 fn remember(context: &Context, host: &BareMetalHost) {
-    let mut written = context.written.lock().unwrap_or_else(PoisonError::into_inner);
-    written.insert(key(host), Arc::new(host.clone()));
+    context.written.remember(&context.store, key(host), host.clone());
 }
 
 async fn set_finalizers(
@@ -158,65 +142,16 @@ async fn perform(
             remember(context, host);
         }
         Write::HardwareData(details) => {
-            hardware_data(context, host, *details).await?;
-            context.metrics.wrote("hardwaredata");
+            context.hardware.write(host, *details).await?;
         }
         Write::ReleaseOwned => {
             context.secrets.release(host).await?;
-            release_hardware_data(context, host).await?;
+            context.hardware.release(host).await?;
+            if let Some(images) = &context.images {
+                images.release(host).await?;
+            }
         }
     }
-    Ok(())
-}
-
-async fn hardware_data(
-    context: &Context,
-    host: &BareMetalHost,
-    details: HardwareDetails,
-) -> Result<(), Failure> {
-    let namespace = host.namespace().unwrap_or_default();
-    let api: Api<HardwareData> = Api::namespaced(context.client.clone(), &namespace);
-    let object = json!({
-        "apiVersion": HardwareData::api_version(&()),
-        "kind": HardwareData::kind(&()),
-        "metadata": {
-            "name": host.name_any(),
-            "namespace": namespace,
-            "ownerReferences": host.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
-        },
-        "spec": {"hardware": details},
-    });
-    api.patch(
-        &host.name_any(),
-        &PatchParams::apply(MANAGER).force(),
-        &Patch::Apply(&object),
-    )
-    .await?;
-    Ok(())
-}
-
-/// Upstream puts a finalizer on its HardwareData; one that was taken over must not hold up the deletion.
-async fn release_hardware_data(context: &Context, host: &BareMetalHost) -> Result<(), Failure> {
-    let api: Api<HardwareData> =
-        Api::namespaced(context.client.clone(), &host.namespace().unwrap_or_default());
-    let Some(data) = api.get_metadata_opt(&host.name_any()).await? else {
-        return Ok(());
-    };
-    if !data
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == names::FINALIZER_HARDWARE_DATA)
-    {
-        return Ok(());
-    }
-    let rest: Vec<_> = data
-        .finalizers()
-        .iter()
-        .filter(|finalizer| *finalizer != names::FINALIZER_HARDWARE_DATA)
-        .collect();
-    let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": data.resource_version()}});
-    api.patch_metadata(&host.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
     Ok(())
 }
 
@@ -228,7 +163,7 @@ async fn publish(context: &Context, host: &BareMetalHost, event: &metal3_host_co
         reason: event.reason,
         message: event.message.clone(),
     };
-    events::publish(&context.client, &context.metrics, told).await;
+    context.events.tell(told).await;
 }
 
 /// Says on a host that it cannot be read; its status cannot say so.
@@ -240,16 +175,15 @@ pub(super) async fn publish_unreadable(context: &Context, host: &Guarded, cause:
         reason: "InvalidObject",
         message: format!("the host cannot be read and is left alone: {cause}; correct it by kubectl edit"),
     };
-    events::publish(&context.client, &context.metrics, told).await;
+    context.events.tell(told).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU16, Ordering};
 
     use http::{Method, Request, Response};
-    use jiff::Timestamp;
     use kube::Client;
     use kube::client::Body;
     use metal3_host_core::{BmcSecret, HostView, Observed, Settings, Step, step};
@@ -257,9 +191,12 @@ mod tests {
     use metal3_kit::backoff::Backoff;
     use metal3_kit::lease::Leadership;
 
+    use super::super::hardware::Hardware;
     use super::super::secrets::Secrets;
     use super::*;
+    use crate::events::Events;
     use crate::metrics::HostMetrics;
+    use crate::watch::Written;
 
     /// An API server that answers writes of the status with this code, and everything else with what was sent or patched.
     fn api(host: &BareMetalHost, code: Arc<AtomicU16>) -> Client {
@@ -285,23 +222,32 @@ mod tests {
         let endpoint = |name: &str| (name == "IRONIC_ENDPOINT").then(|| "http://ironic.test/v1/".to_owned());
         let settings = metal3_ironic::Settings::from_env(endpoint).unwrap();
         let metrics = HostMetrics::default();
+        let (store, leadership) = (kube::runtime::reflector::store().0, Leadership::always());
+        let parts = || (client.clone(), metrics.clone(), leadership.clone(), store.clone());
+        let (a, b, c, d) = parts();
+        let secrets = Secrets::new(a, b, c, d, &[]).0;
+        let (a, b, c, d) = parts();
+        let hardware = Hardware::new(a, b, c, d, &[]).0;
         Context {
-            secrets: Secrets::new(client.clone(), metrics.clone()),
+            secrets,
+            hardware,
+            images: None,
+            events: Events::new(client.clone(), metrics.clone()),
             client,
             backend: IronicProvisioner::new(settings).unwrap().0,
-            leadership: Leadership::always(),
+            leadership,
             metrics,
             settings: Settings::default(),
-            store: kube::runtime::reflector::store().0,
+            store,
             backoff: Backoff::default(),
-            written: Mutex::default(),
+            written: Written::default(),
         }
     }
 
     #[tokio::test]
     async fn a_change_of_state_is_told_once_it_is_written() {
         let host: BareMetalHost = serde_json::from_value(json!({
-            "metadata": {"name": "a", "namespace": "metal3", "resourceVersion": "1"},
+            "metadata": {"name": "a", "namespace": "metal3", "resourceVersion": "1", "finalizers": ["baremetalhost.metal3.io"]},
             "spec": {"online": true, "bmc": {"address": "redfish://bmc/redfish/v1/Systems/1", "credentialsName": "s"}},
         }))
         .unwrap();
@@ -317,17 +263,7 @@ mod tests {
             panic!("a new host needs no answers")
         };
         let (from, to) = verdict.transitions[0].clone();
-        let labels = Transition {
-            prev_state: from.to_string(),
-            new_state: to.to_string(),
-        };
-        let told = || {
-            context
-                .metrics
-                .transitions
-                .get(&labels)
-                .map(|counter| counter.get())
-        };
+        let told = || context.metrics.transitions_of(from.as_str(), to.as_str());
         let lost = commit(&context, &host, (*verdict).clone()).await.unwrap_err();
         assert!(lost.is_conflict(), "{lost}");
         assert_eq!(told(), None);

@@ -18,11 +18,14 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 
+use super::hardware::Hardware;
 use super::reconcile::{Context, Failure, reconcile};
 use super::secrets::Secrets;
 use crate::Args;
+use crate::events::Events;
 use crate::metrics::HostMetrics;
-use crate::watch::Guarded;
+use crate::preprovisioning::Images;
+use crate::watch::{Guarded, Written};
 
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 
@@ -34,6 +37,8 @@ pub(crate) struct Controller {
     pub(crate) leadership: Leadership,
     pub(crate) metrics: HostMetrics,
     pub(crate) settings: Settings,
+    /// Shared with the watch.
+    pub(crate) written: Written,
     pub(crate) concurrency: u16,
 }
 
@@ -47,7 +52,7 @@ pub(crate) fn settings(args: &Args) -> Settings {
     Settings {
         max_provisioning_retries: args.max_provisioning_retries,
         default_architecture: architecture.into(),
-        build_preprovisioning_images: false,
+        build_preprovisioning_images: args.build_preprov_image,
     }
 }
 
@@ -65,8 +70,26 @@ impl Controller {
             () = leadership.acquired() => {}
             () = shutdown.cancelled() => return Ok(()),
         }
-        let secrets = Secrets::new(self.client.clone(), self.metrics.clone());
-        let woken = secrets.clone().watch(&self.namespaces);
+        let (secrets, by_secrets) = Secrets::new(
+            self.client.clone(),
+            self.metrics.clone(),
+            self.leadership.clone(),
+            reader.clone(),
+            &self.namespaces,
+        );
+        let (hardware, by_hardware) = Hardware::new(
+            self.client.clone(),
+            self.metrics.clone(),
+            self.leadership.clone(),
+            reader.clone(),
+            &self.namespaces,
+        );
+        let (images, by_images) = if self.settings.build_preprovisioning_images {
+            let (images, woken) = Images::new(self.client.clone(), self.metrics.clone(), &self.namespaces);
+            (Some(images), woken)
+        } else {
+            (None, stream::empty().boxed())
+        };
         // Hosts that arrived while another replica led.
         let waiting: Vec<ObjectRef<Guarded>> = match reader.wait_until_ready().await {
             Ok(()) => reader
@@ -77,17 +100,22 @@ impl Controller {
             Err(_) => Vec::new(),
         };
         let nodes = ReceiverStream::new(changes).map(|key| reference(&key));
+        let woken = stream::select_all([by_secrets, by_hardware, by_images]);
         let triggers = stream::select(stream::iter(waiting), stream::select(nodes, woken));
+        self.metrics.workers(self.concurrency);
         let context = Arc::new(Context {
+            events: Events::new(self.client.clone(), self.metrics.clone()),
             client: self.client,
             backend: self.backend,
             leadership: self.leadership,
             metrics: self.metrics,
             settings: self.settings,
             secrets,
+            hardware,
+            images,
             store: reader.clone(),
             backoff: Backoff::default(),
-            written: std::sync::Mutex::default(),
+            written: self.written,
         });
         let objects = UnboundedReceiverStream::new(triggered).map(Ok);
         kube::runtime::Controller::for_stream(objects, reader)

@@ -1,32 +1,33 @@
 //! One pass over one host.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, ResourceExt as _};
-use metal3_api::metal3::hardware_data::HardwareData;
+use kube::{Client, ResourceExt as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{
-    Answer, Ask, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
+    Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
 use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
-use metal3_provisioner::{HostKey, HostRef, Kind, Provisioner as _};
+use metal3_provisioner::{HostKey, HostRef, Kind, PowerTarget, ProvisionArgs, Provisioner as _, RegisterArgs};
 use thiserror::Error;
 
 use super::commit::{commit, publish_unreadable};
 use super::controller::reference;
+use super::hardware::Hardware;
 use super::observe;
-use super::secrets::Secrets;
+use super::secrets::{Secrets, Unusable};
+use crate::events::Events;
 use crate::metrics::HostMetrics;
-use crate::watch::Guarded;
+use crate::preprovisioning::Images;
+use crate::watch::{Guarded, Written};
 
 /// What every pass shares.
 pub(super) struct Context {
@@ -34,18 +35,21 @@ pub(super) struct Context {
     pub(super) backend: Arc<IronicProvisioner>,
     pub(super) leadership: Leadership,
     pub(super) metrics: HostMetrics,
+    pub(super) events: Events,
     pub(super) settings: Settings,
     pub(super) secrets: Secrets,
+    pub(super) hardware: Hardware,
+    /// Where a ramdisk is built for each host.
+    pub(super) images: Option<Images>,
     /// What the controller passes over.
     pub(super) store: Store<Guarded>,
     pub(super) backoff: Backoff<HostKey>,
-    /// Hosts as they were after our last write, until the watch has caught up.
-    pub(super) written: Mutex<HashMap<HostKey, Arc<BareMetalHost>>>,
+    pub(super) written: Written,
 }
 
 /// Why a pass failed; never the host's fault.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("kubernetes: {}", brief(.0))]
     Kubernetes(#[from] kube::Error),
     #[error("{0}")]
@@ -56,7 +60,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Something changed meanwhile: try again at once.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         match self {
             Self::Kubernetes(kube::Error::Api(status)) => status.code == 409,
             Self::Kubernetes(_) | Self::Backend(_) | Self::NotLeading => false,
@@ -66,47 +70,53 @@ impl Failure {
 
 /// Looks at a host once.
 pub(super) async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+    let begun = context.metrics.begun();
+    let end = look(guarded, &context).await;
+    begun.ended(match &end {
+        Ok(action) if *action == Action::await_change() => "success",
+        Ok(action) if *action == Action::requeue(Duration::ZERO) => "requeue",
+        Ok(_) => "requeue_after",
+        Err(failure) if failure.is_conflict() => "requeue",
+        Err(_) => "error",
+    });
+    end
+}
+
+async fn look(guarded: Arc<Guarded>, context: &Context) -> Result<Action, Failure> {
     let key = observe::key(guarded.as_ref());
     let cached = match &guarded.0 {
         Ok(host) => host,
         Err(error) => {
             tracing::error!(host = %key, %error, "host cannot be read; correct it by kubectl edit");
-            publish_unreadable(&context, guarded.as_ref(), &error.error).await;
+            publish_unreadable(context, guarded.as_ref(), &error.error).await;
             return Ok(Action::await_change());
         }
     };
-    let host = newest(&context, &key, cached);
+    let host = context.written.newest(&key, cached);
     context.metrics.pass(&key);
     if context.store.get(&reference(&key)).is_none() {
         // It went while we began.
         context.metrics.forget(&key);
     }
-    let requeue = pass(&context, &host).await?;
+    let requeue = pass(context, &host).await?;
     context.backoff.forget(&key);
     Ok(action(requeue))
 }
 
-/// The watch may lag behind our own writes; deciding on the older one would repeat what was done.
-fn newest(context: &Context, key: &HostKey, cached: &BareMetalHost) -> Arc<BareMetalHost> {
-    let version = |host: &BareMetalHost| {
-        host.resource_version()
-            .and_then(|v| v.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    let mut written = context.written.lock().unwrap_or_else(PoisonError::into_inner);
-    match written.get(key) {
-        Some(own) if own.uid() == cached.uid() && version(own) > version(cached) => Arc::clone(own),
-        Some(_) => {
-            written.remove(key);
-            Arc::new(cached.clone())
-        }
-        None => Arc::new(cached.clone()),
-    }
-}
-
 async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failure> {
-    let (secret, bmc) = observe::bmc(context, host).await?;
-    let hardware = restored_hardware(context, host).await?;
+    let paused = host.annotations().contains_key(names::ANNOTATION_PAUSED);
+    // What belongs to a paused host is left alone, too: `clusterctl move` takes our finalizers off it meanwhile.
+    let (secret, bmc, hardware) = if paused {
+        (BmcSecret::NotNeeded, None, None)
+    } else {
+        context.secrets.follow_names(host).await?;
+        let (secret, bmc) = observe::bmc(context, host).await.inspect_err(|failure| {
+            if !failure.is_conflict() {
+                context.metrics.credentials_unhandled.inc();
+            }
+        })?;
+        (secret, bmc, context.hardware.load(host).await?)
+    };
     let view = HostView {
         host,
         hardware: hardware.as_ref(),
@@ -135,7 +145,11 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failur
         }
     };
     let requeue = verdict.next.requeue();
+    let taken = hardware.filter(|data| data.spec.hardware == verdict.status.hardware);
     commit(context, host, verdict).await?;
+    if let Some(hardware) = &taken {
+        context.hardware.taken(hardware);
+    }
     Ok(requeue)
 }
 
@@ -145,16 +159,6 @@ const fn is_outage(kind: Kind) -> bool {
         Kind::NotReady | Kind::Config | Kind::Bug | Kind::Transient => true,
         Kind::Conflict | Kind::NotRegistered => false,
     }
-}
-
-/// A host that comes with a saved status takes its hardware from its HardwareData.
-async fn restored_hardware(context: &Context, host: &BareMetalHost) -> Result<Option<HardwareData>, Failure> {
-    if !host.annotations().contains_key(names::ANNOTATION_STATUS) {
-        return Ok(None);
-    }
-    let api: Api<HardwareData> =
-        Api::namespaced(context.client.clone(), &host.namespace().unwrap_or_default());
-    Ok(api.get_opt(&host.name_any()).await?)
 }
 
 async fn perform(
@@ -169,31 +173,74 @@ async fn perform(
     let backend = &context.backend;
     Ok(match ask {
         Ask::Capacity(args) => Answer::Capacity(backend.capacity(reference, &args).await?),
-        Ask::Register(args) => {
-            let answer = backend.register(reference, &args).await?;
-            reference.node.clone_from(&answer.node);
-            Answer::Register(answer)
-        }
+        Ask::Register(args) => register(context, host, reference, args).await?,
         Ask::Inspect(args) => Answer::Inspect(backend.inspect(reference, &args).await?),
         Ask::Adopt(args) => Answer::Adopt(backend.adopt(reference, &args).await?),
         Ask::Service(args) => Answer::Service(backend.service(reference, &args).await?),
-        Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Built::NotYet {
-            detail: "this release builds none".to_owned(),
+        Ask::PreprovisioningImage { architecture } => Answer::PreprovisioningImage(match &context.images {
+            Some(images) => images.of(host, architecture, &context.secrets).await?,
+            None => Built::NotYet {
+                detail: "bmo runs without --build-preprov-image".to_owned(),
+            },
         }),
         Ask::Prepare(args) => Answer::Prepare(backend.prepare(reference, &args).await?),
-        Ask::Provision(mut args) => match context.secrets.config_drive(host).await? {
-            Ok(drive) => {
-                args.config_drive = drive;
-                Answer::Provision(backend.provision(reference, &args).await?)
-            }
-            Err(problem) => Answer::ConfigDataMissing(problem),
-        },
+        Ask::Provision(args) => provision(context, host, reference, args).await?,
         Ask::Deprovision(args) => Answer::Deprovision(backend.deprovision(reference, &args).await?),
         Ask::Delete => Answer::Delete(backend.delete(reference).await?),
         Ask::Detach(args) => Answer::Detach(backend.detach(reference, &args).await?),
         Ask::Hardware => Answer::Hardware(backend.hardware(reference).await?),
-        Ask::SetPower(args) => Answer::SetPower(backend.set_power(reference, &args).await?),
+        Ask::SetPower(args) => {
+            let outcome = backend.set_power(reference, &args).await?;
+            if outcome.started {
+                let on = args.target == PowerTarget::On;
+                context.metrics.power_changed(&reference.key, on);
+            }
+            Answer::SetPower(outcome)
+        }
     })
+}
+
+/// With the network data of the ramdisk, which a built one has inside.
+async fn register(
+    context: &Context,
+    host: &BareMetalHost,
+    reference: &mut HostRef,
+    mut args: Box<RegisterArgs>,
+) -> Result<Answer, Failure> {
+    if !context.settings.build_preprovisioning_images {
+        match context.secrets.network_data(host).await? {
+            Ok(data) => args.preprovisioning_network_data = data,
+            Err(problem) => return Ok(Answer::NetworkDataUnusable(problem)),
+        }
+    }
+    let answer = context.backend.register(reference, &args).await?;
+    reference.node.clone_from(&answer.node);
+    Ok(Answer::Register(answer))
+}
+
+/// With the config drive and the login to the registry.
+async fn provision(
+    context: &Context,
+    host: &BareMetalHost,
+    reference: &HostRef,
+    mut args: Box<ProvisionArgs>,
+) -> Result<Answer, Failure> {
+    match context
+        .secrets
+        .pull_secret(host, args.deploy.image.as_ref())
+        .await?
+    {
+        Ok(login) => args.pull_secret = login,
+        Err(Unusable { problem, message }) => return Ok(Answer::PullSecretUnusable { problem, message }),
+    }
+    match context.secrets.config_drive(host).await? {
+        Ok(drive) => args.config_drive = drive,
+        Err(problem) => {
+            context.metrics.config_data_error(&problem);
+            return Ok(Answer::ConfigDataMissing(problem));
+        }
+    }
+    Ok(Answer::Provision(context.backend.provision(reference, &args).await?))
 }
 
 fn action(requeue: Requeue) -> Action {
