@@ -75,7 +75,8 @@ impl Events {
                 return;
             }
             Repeat::Tell { name, count } => match self.raise(&api, &name, count, now).await {
-                Err(kube::Error::Api(error)) if error.code == 404 => {
+                // It expired, or the role is one of an earlier release, which knew no repeats.
+                Err(kube::Error::Api(error)) if matches!(error.code, 403 | 404) => {
                     self.create(&api, told, identity, now).await
                 }
                 published => published,
