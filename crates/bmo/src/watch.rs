@@ -1,27 +1,27 @@
 //! One watch of all BareMetalHosts feeds both the index of the HostService and, while leading, the controller.
 
+mod guarded;
+mod written;
+
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource as _, ResourceExt as _};
-use metal3_api::metal3::host::BareMetalHost;
+use kube::{Api, Client, Resource, ResourceExt as _};
 use metal3_kit::lease::Leadership;
 use metal3_kit::probes::Condition;
 use metal3_provisioner::HostKey;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::guarded::Guarded;
+pub(crate) use self::written::Written;
 use crate::grpc::{HostIndex, project};
 use crate::metrics::HostMetrics;
-
-/// A host as it arrives: one that cannot be read must not stop the others.
-pub(crate) type Guarded = DeserializeGuard<BareMetalHost>;
 
 /// Where the watch delivers.
 pub(crate) struct Feed {
@@ -31,6 +31,8 @@ pub(crate) struct Feed {
     pub(crate) triggers: UnboundedSender<Guarded>,
     pub(crate) leadership: Leadership,
     pub(crate) synced: Condition,
+    /// Learns what the watch has shown.
+    pub(crate) written: Written,
     /// Forgets hosts that are gone.
     pub(crate) metrics: HostMetrics,
 }
@@ -88,6 +90,7 @@ struct Scope {
 
 struct Known {
     mark: u64,
+    /// Shared with the store.
     host: Guarded,
 }
 
@@ -160,7 +163,7 @@ impl Scopes {
 
     fn applied(&mut self, host: Guarded, changed: bool) {
         if let Ok(host) = &host.0 {
-            self.feed.index.upsert(key_of(host), project(host));
+            self.feed.index.upsert(key(host.as_ref()), project(host));
         }
         if self.pending > 0 {
             // Nobody is woken: the controller begins with everything that the complete store holds.
@@ -173,6 +176,8 @@ impl Scopes {
         self.feed
             .writer
             .apply_watcher_event(&watcher::Event::Apply(host.clone()));
+        // After the store, see `Written::remember`.
+        self.feed.written.shown(&key(&host), &host);
         if changed && self.feed.leadership.held() {
             // The receiver ends with the process only.
             let _ = self.feed.triggers.send(host);
@@ -181,7 +186,7 @@ impl Scopes {
 
     fn deleted(&mut self, host: Guarded) {
         if let Ok(host) = &host.0 {
-            self.feed.index.remove(&key_of(host), project(host));
+            self.feed.index.remove(&key(host.as_ref()), project(host));
         }
         if self.pending > 0 {
             self.early.push(host);
@@ -191,16 +196,13 @@ impl Scopes {
         self.feed
             .writer
             .apply_watcher_event(&watcher::Event::Delete(host));
-        // After the store: a pass that counted itself looks there last.
+        // After the store, as with what was written: a pass that counted itself looks there last.
+        self.feed.written.gone(&key);
         self.feed.metrics.forget(&key);
     }
 }
 
-fn key(host: &Guarded) -> HostKey {
-    HostKey::new(host.namespace().unwrap_or_default(), host.name_any())
-}
-
-fn key_of(host: &BareMetalHost) -> HostKey {
+fn key<K: Resource>(host: &K) -> HostKey {
     HostKey::new(host.namespace().unwrap_or_default(), host.name_any())
 }
 
@@ -227,6 +229,7 @@ mod tests {
         store: Store<Guarded>,
         index: Arc<HostIndex>,
         triggered: UnboundedReceiver<Guarded>,
+        written: Written,
         metrics: HostMetrics,
     }
 
@@ -240,14 +243,16 @@ mod tests {
             triggers,
             leadership: Leadership::always(),
             synced: Readiness::default().condition("hosts"),
+            written: Written::default(),
             metrics: HostMetrics::default(),
         };
-        let metrics = feed.metrics.clone();
+        let (metrics, written) = (feed.metrics.clone(), feed.written.clone());
         World {
             scopes: Scopes::new(count, feed),
             store,
             index,
             triggered,
+            written,
             metrics,
         }
     }
@@ -256,7 +261,8 @@ mod tests {
         let metadata = json!({
             "namespace": namespace, "name": name, "generation": generation, "resourceVersion": generation.to_string()
         });
-        serde_json::from_value(json!({"metadata": metadata, "spec": {"online": true}})).unwrap()
+        let host = json!({"metadata": metadata, "spec": {"online": true}});
+        serde_json::from_str(&host.to_string()).unwrap()
     }
 
     impl World {
@@ -326,6 +332,32 @@ mod tests {
             world.metrics.passes_of(&key)
         };
         assert_eq!(names.map(counted), [None, None, Some(1)]);
+    }
+
+    #[test]
+    fn an_own_write_counts_until_the_watch_shows_it_even_the_last_one() {
+        let mut world = world(1);
+        world.list(0, vec![host("a", "a1", 1)]);
+        let key = HostKey::new("a", "a1");
+        let at = |version| host("a", "a1", version).0.unwrap();
+        let newest = |world: &World| world.written.newest(&key, &at(1)).resource_version();
+        let write = |world: &World, version| {
+            let own = Arc::unwrap_or_clone(at(version));
+            world.written.remember(&world.store, key.clone(), own);
+        };
+        write(&world, 3);
+        assert_eq!(newest(&world).as_deref(), Some("3"));
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 2)));
+        assert_eq!(newest(&world).as_deref(), Some("3"), "an older one was shown");
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 3)));
+        assert_eq!(world.written.len(), 0);
+        // The answer to a write may come after the watch showed it.
+        write(&world, 3);
+        assert_eq!(world.written.len(), 0);
+        write(&world, 4);
+        world.scopes.take(0, watcher::Event::Delete(host("a", "a1", 5)));
+        write(&world, 4);
+        assert_eq!(world.written.len(), 0, "nothing is known of a host that is gone");
     }
 
     #[test]
