@@ -7,8 +7,8 @@ use metal3_provisioner::HostKey;
 use metal3_rpc::v1::Host;
 use tokio::sync::broadcast;
 
-/// Changes kept for readers that resume, and in flight to each reader before it counts as too slow: some seconds of
-/// a fleet of thousands that is being provisioned at once, and a few MiB at most.
+/// Changes remembered for readers that resume, and in flight to each reader before it counts as too slow: some seconds
+/// of a fleet of thousands that is being provisioned at once.
 const HISTORY: usize = 4096;
 
 /// One change of one host.
@@ -34,15 +34,52 @@ pub(super) struct Subscription {
     pub(super) rest: broadcast::Receiver<Change>,
 }
 
+/// What is remembered of a change: a reader that resumes gets what is there now, so nothing old has to be kept.
+struct Past {
+    revision: u64,
+    kind: ChangeKind,
+    key: HostKey,
+    /// The last content of a host that went.
+    last: Option<Arc<Host>>,
+}
+
 #[derive(Default)]
 struct Hosts {
     by_key: BTreeMap<HostKey, Arc<Host>>,
-    history: VecDeque<Change>,
+    history: VecDeque<Past>,
     /// Highest revision seen.
     revision: u64,
     /// Changes up to this revision are no longer in `history`.
     forgotten: u64,
     synced: bool,
+}
+
+impl Hosts {
+    /// What changed after a revision, each host once, in the order of the revisions told.
+    fn missed(&self, from: u64) -> Vec<Change> {
+        let mut changed: BTreeMap<&HostKey, (bool, &Past)> = BTreeMap::new();
+        for past in self.history.iter().filter(|past| past.revision > from) {
+            let added = changed.get(&past.key).is_some_and(|(added, _)| *added);
+            changed.insert(&past.key, (added || past.kind == ChangeKind::Added, past));
+        }
+        let mut missed: Vec<Change> = changed
+            .into_iter()
+            .filter_map(|(key, (added, past))| {
+                let kind = match past.kind {
+                    ChangeKind::Deleted => ChangeKind::Deleted,
+                    ChangeKind::Added | ChangeKind::Modified if added => ChangeKind::Added,
+                    ChangeKind::Added | ChangeKind::Modified => ChangeKind::Modified,
+                };
+                Some(Change {
+                    revision: past.revision,
+                    kind,
+                    host: Arc::clone(past.last.as_ref().or_else(|| self.by_key.get(key))?),
+                })
+            })
+            .collect();
+        missed.sort_by_key(|change| change.revision);
+        missed
+    }
 }
 
 /// The index; cheap to share.
@@ -106,12 +143,7 @@ impl HostIndex {
                 })
                 .collect(),
             Some(from) if from < hosts.forgotten || from > hosts.revision => return None,
-            Some(from) => hosts
-                .history
-                .iter()
-                .filter(|change| change.revision > from)
-                .cloned()
-                .collect(),
+            Some(from) => hosts.missed(from),
         };
         // Subscribed under the lock that writers need, so that nothing falls between snapshot and stream.
         Some(Subscription {
@@ -133,9 +165,10 @@ impl HostIndex {
             Some(_) => ChangeKind::Modified,
             None => ChangeKind::Added,
         };
-        hosts.by_key.insert(key, Arc::clone(&host));
+        hosts.by_key.insert(key.clone(), Arc::clone(&host));
         self.publish(
             hosts,
+            key,
             Change {
                 revision: revision(&host),
                 kind,
@@ -165,7 +198,7 @@ impl HostIndex {
                 kind: ChangeKind::Deleted,
                 host: Arc::new(last),
             };
-            self.publish(&mut hosts, change);
+            self.publish(&mut hosts, key.clone(), change);
         }
     }
 
@@ -178,9 +211,14 @@ impl HostIndex {
         hosts.synced = true;
     }
 
-    fn publish(&self, hosts: &mut Hosts, change: Change) {
+    fn publish(&self, hosts: &mut Hosts, key: HostKey, change: Change) {
         hosts.revision = hosts.revision.max(change.revision);
-        hosts.history.push_back(change.clone());
+        hosts.history.push_back(Past {
+            revision: change.revision,
+            kind: change.kind,
+            key,
+            last: (change.kind == ChangeKind::Deleted).then(|| Arc::clone(&change.host)),
+        });
         if hosts.history.len() > HISTORY
             && let Some(oldest) = hosts.history.pop_front()
         {
@@ -263,6 +301,39 @@ mod tests {
             "a revision of the future is not ours"
         );
         assert_eq!(index.subscribe(None).unwrap().first.len(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_resumes_is_told_of_each_host_once_and_as_it_is_now() {
+        let index = HostIndex::default();
+        put(&index, "a", 10);
+        put(&index, "gone", 11);
+        index.complete();
+        put(&index, "a", 12);
+        put(&index, "b", 13);
+        put(&index, "b", 14);
+        put(&index, "a", 15);
+        let (key, last) = host("gone", 16);
+        index.remove(&key, last);
+        let missed = index.subscribe(Some(11)).unwrap().first;
+        let told: Vec<_> = missed
+            .iter()
+            .map(|change| {
+                (
+                    change.host.r#ref.clone().unwrap().name,
+                    change.revision,
+                    change.kind,
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("b".to_owned(), 14, ChangeKind::Added),
+                ("a".to_owned(), 15, ChangeKind::Modified),
+                ("gone".to_owned(), 16, ChangeKind::Deleted),
+            ]
+        );
     }
 
     #[test]
