@@ -40,7 +40,7 @@ pub enum AddressError {
     UnknownScheme {
         /// As written, in lower case.
         scheme: String,
-        /// The whole address.
+        /// The whole address, without user and password.
         address: String,
     },
     /// Not a host name or IP address.
@@ -52,7 +52,7 @@ pub enum AddressError {
     /// Not a URL.
     #[error("failed to parse BMC address information: {address:?}: {cause}")]
     Malformed {
-        /// As written.
+        /// As written, without user and password.
         address: String,
         /// What is wrong.
         cause: &'static str,
@@ -67,7 +67,7 @@ impl FromStr for Bmc {
             return Err(AddressError::Empty);
         }
         let malformed = |cause| AddressError::Malformed {
-            address: address.to_owned(),
+            address: without_login(address),
             cause,
         };
         if address.chars().any(char::is_control) {
@@ -84,7 +84,7 @@ impl FromStr for Bmc {
             .filter(|driver| driver.family == crate::Family::Redfish || !scheme.contains('+'))
             .ok_or_else(|| AddressError::UnknownScheme {
                 scheme: scheme.clone(),
-                address: address.to_owned(),
+                address: without_login(address),
             })?;
         let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -111,6 +111,16 @@ impl FromStr for Bmc {
     }
 }
 
+/// Who put user and password into an address must not find them in conditions, events and logs.
+fn without_login(address: &str) -> String {
+    let Some((before, after)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+    let slashes = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{slashes}…@{after}")
+}
+
 /// Scheme in lower case and what follows `://`. A bare host is IPMI, as in the earliest releases.
 fn split(address: &str) -> Result<(String, &str), AddressError> {
     if let Some((scheme, rest)) = address.split_once("://") {
@@ -119,7 +129,7 @@ fn split(address: &str) -> Result<(String, &str), AddressError> {
     if address.starts_with("//") {
         return Err(AddressError::UnknownScheme {
             scheme: String::new(),
-            address: address.to_owned(),
+            address: without_login(address),
         });
     }
     if address.starts_with('[') {
@@ -127,7 +137,7 @@ fn split(address: &str) -> Result<(String, &str), AddressError> {
             Ok(("ipmi".into(), address))
         } else {
             Err(AddressError::Malformed {
-                address: address.to_owned(),
+                address: without_login(address),
                 cause: "an IPv6 address without scheme needs a port",
             })
         };

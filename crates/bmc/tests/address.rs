@@ -112,6 +112,33 @@ fn a_refusal_says_what_is_known() {
     );
 }
 
+#[test]
+fn a_refusal_does_not_tell_user_and_password() {
+    for (address, shown) in [
+        ("ilo4://admin:hunter2@h/x", "ilo4://…@h/x"),
+        ("redfish://admin:hunter2@h:abc", "redfish://…@h:abc"),
+        ("redfish://admin:hunter2/hunter2@h", "redfish://…@h"),
+        ("//admin:hunter2@h", "…@h"),
+        ("[admin:hunter2@h", "…@h"),
+        ("redfish://admin:hunter2@ho\nst", "redfish://…@ho"),
+    ] {
+        let refusal = scheme(address).unwrap_err().to_string();
+        assert!(
+            !refusal.contains("hunter2") && !refusal.contains("admin"),
+            "{address}: {refusal}"
+        );
+        assert!(refusal.contains(shown), "{address}: {refusal}");
+    }
+    // A host that is refused is told alone.
+    let refusal = scheme("redfish://admin:hunter2@my_host/x").unwrap_err();
+    assert_eq!(
+        refusal,
+        AddressError::Host {
+            host: "my_host".into()
+        }
+    );
+}
+
 /// One line of upstream's table of schemes.
 type Row = (
     &'static str,
@@ -244,6 +271,38 @@ fn driver_info_follows_the_address() {
     assert_eq!(text(&unverified, "ipmi_address").as_deref(), Some("fe80::1"));
     assert_eq!(text(&unverified, "ipmi_port").as_deref(), Some("6230"));
     assert_eq!(text(&unverified, "ipmi_verify_ca").as_deref(), Some("false"));
+}
+
+#[test]
+fn each_family_names_its_settings() {
+    for (address, verify, username, password) in [
+        (
+            "ipmi://h/ignored",
+            "ipmi_verify_ca",
+            "ipmi_username",
+            "ipmi_password",
+        ),
+        (
+            "idrac-redfish://h",
+            "redfish_verify_ca",
+            "redfish_username",
+            "redfish_password",
+        ),
+    ] {
+        let bmc = address.parse::<Bmc>().unwrap();
+        let family = bmc.driver.family;
+        assert_eq!(
+            (family.key("username"), family.key("password")),
+            (username, password)
+        );
+        assert_eq!(text(&bmc.driver_info(true), verify).as_deref(), Some("false"));
+        assert_eq!(text(&bmc.driver_info(false), verify), None);
+    }
+    let ipmi: Vec<_> = info("ipmi://h/ignored?x=y")
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(ipmi, ["ipmi_address", "ipmi_port", "ipmi_priv_level"]);
 }
 
 fn address() -> impl Strategy<Value = String> {
