@@ -245,7 +245,7 @@ fn update(current: &ObjectMeta, host: &BareMetalHost, details: &HardwareDetails)
 mod tests {
     use super::*;
 
-    fn host(spec: Value, status: Value) -> BareMetalHost {
+    fn host(spec: &Value, status: &Value) -> BareMetalHost {
         serde_json::from_value(json!({
             "metadata": {"name": "a", "namespace": "ns", "uid": "u"}, "spec": spec, "status": status,
         }))
@@ -263,15 +263,15 @@ mod tests {
     #[test]
     fn it_is_read_only_where_it_can_say_more_than_the_status() {
         let plain = json!({"online": true});
-        assert!(!wanted(&host(plain.clone(), known())));
-        assert!(wanted(&host(plain, json!(null))));
+        assert!(!wanted(&host(&plain, &known())));
+        assert!(wanted(&host(&plain, &json!(null))));
         let disabled = json!({"online": true, "inspectionMode": "disabled"});
-        assert!(wanted(&host(disabled, known())));
+        assert!(wanted(&host(&disabled, &known())));
     }
 
     #[test]
     fn an_update_replaces_the_hardware_and_leaves_the_rest() {
-        let host = host(json!({"online": true}), json!(null));
+        let host = host(&json!({"online": true}), &json!(null));
         let details = HardwareDetails::default();
         let own: ObjectMeta = serde_json::from_value(json!({
             "resourceVersion": "7",

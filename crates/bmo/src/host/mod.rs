@@ -1,12 +1,15 @@
 //! The controller of BareMetalHosts.
 //!
 //! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `observe.rs` reads what a
-//! decision needs, `secrets.rs` is the only place that reads Secrets, `commit.rs` writes.
+//! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes.
 
 mod commit;
 mod controller;
+mod hardware;
 mod observe;
 mod reconcile;
 mod secrets;
 
 pub(crate) use controller::{Controller, settings};
+pub(crate) use reconcile::Failure;
+pub(crate) use secrets::{Beside, Claim, Secrets, claim};

@@ -167,7 +167,7 @@ mod tests {
         Sources::from_env(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
     }
 
-    fn image(spec: Value) -> PreprovisioningImage {
+    fn image(spec: &Value) -> PreprovisioningImage {
         serde_json::from_value(json!({"metadata": {"name": "a", "generation": 1}, "spec": spec})).unwrap()
     }
 
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_new_image_is_ready_at_once_and_then_left_alone() {
-        let mut image = image(json!({"acceptFormats": ["initrd", "iso"], "architecture": "x86_64"}));
+        let mut image = image(&json!({"acceptFormats": ["initrd", "iso"], "architecture": "x86_64"}));
         let decision = step(&mut image, None, 0);
         let status = image.status.clone().unwrap();
         assert_eq!(
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_before_it_is_made() {
-        let mut image = image(json!({"acceptFormats": ["iso"], "architecture": "x86_64"}));
+        let mut image = image(&json!({"acceptFormats": ["iso"], "architecture": "x86_64"}));
         step(&mut image, None, 0);
         image.spec.architecture = Some("aarch64".into());
         image.metadata.generation = Some(2);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_missing_secret_is_an_error_until_it_is_there() {
-        let mut image = image(json!({"acceptFormats": ["iso"], "networkDataName": "net"}));
+        let mut image = image(&json!({"acceptFormats": ["iso"], "networkDataName": "net"}));
         let waits: Vec<_> = [0, 20, 4000]
             .map(|second| step(&mut image, None, second).again.unwrap().as_secs())
             .into();
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn without_a_format_nothing_can_be_done() {
-        let mut image = image(json!({"acceptFormats": ["initrd"]}));
+        let mut image = image(&json!({"acceptFormats": ["initrd"]}));
         let decision = step(&mut image, None, 0);
         assert_eq!(condition(&image, "Error"), is("True", "ConfigurationError"));
         assert_eq!(condition(&image, "Ready"), is("False", "ConfigurationError"));
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn our_finalizer_is_the_last_to_go() {
-        let mut image = image(json!({}));
+        let mut image = image(&json!({}));
         assert_eq!(life(&image), Life::New);
         image.metadata.finalizers = Some(vec![names::FINALIZER_IMAGE_BUILDER.into(), "other".into()]);
         assert_eq!(life(&image), Life::Lives);

@@ -119,7 +119,7 @@ async fn somebody_else_may_build() {
     let world = start("ppi-external", &[]).await;
     world.create(&world.host("a")).await;
     let waiting = world
-        .condition("a", "Waiting", "True", "PreprovisioningImage")
+        .condition("a", "Waiting", "True", "WaitingForPreprovisioningImage")
         .await;
     assert!(
         waiting.message.contains("no builder has looked at it"),
@@ -141,16 +141,16 @@ async fn somebody_else_may_build() {
             "conditions": [condition("Ready", ready), condition("Error", error)],
         }})
     };
-    let patch = async |patch: Value| {
+    let patch = async |patch: &Value| {
         images(&world)
-            .patch_status("a", &PatchParams::default(), &Patch::Merge(&patch))
+            .patch_status("a", &PatchParams::default(), &Patch::Merge(patch))
             .await
             .unwrap()
     };
-    patch(say(&image, "False", "False", "compiling the kernel")).await;
+    patch(&say(&image, "False", "False", "compiling the kernel")).await;
     wait::until("the host to show what the builder says", wait::LONG, async || {
         let waiting = world
-            .condition("a", "Waiting", "True", "PreprovisioningImage")
+            .condition("a", "Waiting", "True", "WaitingForPreprovisioningImage")
             .await;
         if waiting.message.contains("compiling the kernel") {
             Ok(())
@@ -159,12 +159,12 @@ async fn somebody_else_may_build() {
         }
     })
     .await;
-    patch(say(&image, "True", "False", "")).await;
+    patch(&say(&image, "True", "False", "")).await;
     world.reaches("a", "available").await;
     assert_eq!(driver_info(&world, "a").await["deploy_iso"], ISO);
     world.create(&world.host("b")).await;
     world
-        .condition("b", "Waiting", "True", "PreprovisioningImage")
+        .condition("b", "Waiting", "True", "WaitingForPreprovisioningImage")
         .await;
     let image = images(&world).get("b").await.unwrap();
     let broken = say(&image, "False", "True", "the disk of the builder is full");
@@ -189,7 +189,7 @@ async fn missing_network_data_is_named_on_both_sides_and_used_once_it_is_there()
     host.spec.preprovisioning_network_data_name = Some("net".into());
     world.create(&host).await;
     let waiting = world
-        .condition("a", "Waiting", "True", "PreprovisioningImage")
+        .condition("a", "Waiting", "True", "WaitingForPreprovisioningImage")
         .await;
     assert!(
         waiting.message.contains("secret net does not exist"),

@@ -4,7 +4,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use metal3_testkit::{events, wait};
+use metal3_testkit::{events, http, wait};
 use serde_json::{Value, json};
 
 use crate::program::Launch;
@@ -16,10 +16,10 @@ async fn get(world: &World, name: &str) -> Option<Secret> {
     world.secrets().get_opt(name).await.unwrap()
 }
 
-async fn patch(world: &World, name: &str, patch: Value) {
+async fn patch(world: &World, name: &str, patch: &Value) {
     world
         .secrets()
-        .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .unwrap();
 }
@@ -139,7 +139,7 @@ async fn a_host_that_names_another_secret_lets_go_of_the_first() {
 async fn a_secret_that_became_useless_does_not_outlive_its_host() {
     let world = World::start("secret-useless").await;
     world.available(&["a"]).await;
-    patch(&world, "a-bmc", json!({"data": {"password": null}})).await;
+    patch(&world, "a-bmc", &json!({"data": {"password": null}})).await;
     world
         .condition("a", "Waiting", "True", "BMCAccessIncomplete")
         .await;
@@ -152,7 +152,13 @@ async fn a_secret_that_became_useless_does_not_outlive_its_host() {
 #[tokio::test]
 async fn everything_goes_when_everything_is_deleted_at_once() {
     let world = World::start("secret-namespace").await;
-    create(&world, "net", "Opaque", &[("networkData", "links: []\nnetworks: []\nservices: []")]).await;
+    create(
+        &world,
+        "net",
+        "Opaque",
+        &[("networkData", "links: []\nnetworks: []\nservices: []")],
+    )
+    .await;
     let mut a = world.host("a");
     a.spec.preprovisioning_network_data_name = Some("net".into());
     world.create(&a).await;
@@ -210,7 +216,7 @@ async fn a_label_set_while_bmo_was_down_is_no_change_of_credentials() {
     let before = world.get("a").await.status.unwrap().good_credentials;
     world.bmo.process.kill();
     for label in ["one", "two"] {
-        patch(&world, "a-bmc", json!({"metadata": {"labels": {label: "x"}}})).await;
+        patch(&world, "a-bmc", &json!({"metadata": {"labels": {label: "x"}}})).await;
     }
     let version = get(&world, "a-bmc").await.unwrap().resource_version();
     assert_ne!(before.credentials_version, version);
@@ -264,13 +270,21 @@ async fn network_data_of_the_ramdisk_reaches_ironic_and_what_is_wrong_with_it_th
         &world,
         "net",
         "Opaque",
-        &[("value", r#"{"links": [], "networks": [], "services": [{"type": "dns", "address": "192.0.2.7"}]}"#)],
+        &[(
+            "value",
+            r#"{"links": [], "networks": [], "services": [{"type": "dns", "address": "192.0.2.7"}]}"#,
+        )],
     )
     .await;
     let mut b = world.host("b");
     b.spec.preprovisioning_network_data_name = Some("net".into());
     world.create(&b).await;
     world.reaches("b", "available").await;
+    let url = format!("{}/nodes/secret-network~b", world.ironic.endpoint());
+    let node = http::json(&url, &[("x-openstack-ironic-api-version", "1.95")])
+        .await
+        .unwrap();
+    assert_eq!(node["network_data"]["services"][0]["address"], "192.0.2.7");
     protected(&world, "net", true).await;
     world
         .patch("b", json!({"spec": {"preprovisioningNetworkDataName": null}}))

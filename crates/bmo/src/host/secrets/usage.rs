@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    fn host(name: &str, spec: Value) -> Arc<Guarded> {
+    fn host(name: &str, spec: &Value) -> Arc<Guarded> {
         let metadata = json!({"namespace": "a", "name": name, "uid": name});
         Arc::new(serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap())
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_shared_secret_is_needed_until_the_last_of_its_hosts_lets_go() {
-        let hosts = [host("x", with("s")), host("y", with("s"))];
+        let hosts = [host("x", &with("s")), host("y", &with("s"))];
         assert_eq!(of("s", &hosts, &[]), (true, vec![]));
         assert_eq!(of("s", &hosts, &["x"]), (true, vec![]));
         assert_eq!(of("s", &hosts, &["x", "y"]), (false, vec![]));
@@ -100,21 +100,21 @@ mod tests {
     fn the_network_data_of_the_ramdisk_is_needed_too() {
         let mut spec = with("s");
         spec["preprovisioningNetworkDataName"] = json!("net");
-        assert_eq!(of("net", &[host("x", spec)], &[]), (true, vec![]));
+        assert_eq!(of("net", &[host("x", &spec)], &[]), (true, vec![]));
     }
 
     #[test]
     fn a_host_that_names_it_nowhere_is_a_stranger() {
         let mut other = with("other");
-        let hosts = [host("x", other.clone()), host("y", with("s"))];
+        let hosts = [host("x", &other), host("y", &with("s"))];
         assert_eq!(of("s", &hosts, &[]), (true, vec!["x".into()]));
         other["userData"] = json!({"name": "s"});
-        assert_eq!(of("s", &[host("x", other)], &[]), (false, vec![]));
+        assert_eq!(of("s", &[host("x", &other)], &[]), (false, vec![]));
     }
 
     #[test]
     fn hosts_of_other_namespaces_have_nothing_to_do_with_it() {
-        let hosts = [host("x", with("s"))];
+        let hosts = [host("x", &with("s"))];
         assert_eq!(
             usage(&HostKey::new("b", "s"), &hosts, &HashSet::new()),
             Usage {
@@ -126,6 +126,6 @@ mod tests {
 
     #[test]
     fn an_unreadable_host_may_need_anything() {
-        assert_eq!(of("s", &[host("x", json!("a text"))], &[]), (true, vec![]));
+        assert_eq!(of("s", &[host("x", &json!("a text"))], &[]), (true, vec![]));
     }
 }
