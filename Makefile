@@ -1,6 +1,6 @@
 # The front door. Every target installs what it needs or says precisely what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-down test bench lint gen dist images tools
+.PHONY: help quickstart quickstart-down test fuzz bench lint gen dist images tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -13,6 +13,9 @@ quickstart-down: ## give everything back (FORCE=1: just stop everything)
 
 test: ## everything that CI runs, with a count of tests
 	@hack/test.sh
+
+fuzz: ## odd input for what reads the data of others (FUZZ_SECONDS=20 for each target)
+	@hack/fuzz.sh
 
 bench: ## the figures of the README
 	@hack/bench.sh

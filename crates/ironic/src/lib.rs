@@ -23,5 +23,7 @@ pub use capacity::QueueState;
 pub use orphans::{Known, Orphan};
 pub use provisioner::IronicProvisioner;
 #[doc(hidden)]
+pub use provisioner::untrusted;
+#[doc(hidden)]
 pub use settings::{AgentImages, Resource, Settings, SettingsError};
 pub use target::Target;

@@ -84,7 +84,8 @@ fn megahertz(value: &Value) -> Option<f64> {
             .unwrap_or(text.len());
         text.get(..end)?.parse().ok()
     })?;
-    Some(number.round()).filter(|number| *number > 0.0)
+    // A text of many digits is infinite, which JSON cannot say.
+    Some(number.round()).filter(|number| *number > 0.0 && *number < 1e6)
 }
 
 /// One entry per address; an interface without any has one entry, too.
@@ -247,6 +248,15 @@ mod tests {
         let details = details(&data).unwrap();
         assert_eq!(details.cpu.unwrap().clock_megahertz, Some(3000.0));
         assert_eq!(details.nics.len(), 1);
+        for odd in [
+            json!("9".repeat(400)),
+            json!(3.2e80),
+            json!(-1),
+            json!("NaN"),
+            json!("1.2.3"),
+        ] {
+            assert_eq!(super::megahertz(&odd), None, "{odd}");
+        }
         assert!(super::details(&json!({})).is_err());
     }
 }

@@ -14,6 +14,8 @@ mod provision;
 mod register;
 mod remove;
 mod service;
+#[doc(hidden)]
+pub mod untrusted;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
