@@ -8,6 +8,7 @@ mod generated;
 mod helm;
 mod parity;
 mod proto;
+mod reasons;
 mod values;
 
 use std::io::Write as _;

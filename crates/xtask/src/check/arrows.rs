@@ -61,7 +61,11 @@ const ALLOWED: [(&str, &[&str], &[&str]); 15] = [
         ],
         &[],
     ),
-    ("xtask", &["metal3-api", "metal3-host-core"], &[]),
+    (
+        "xtask",
+        &["metal3-api", "metal3-host-core", "metal3-provisioner"],
+        &[],
+    ),
 ];
 
 /// Counts the arrows.

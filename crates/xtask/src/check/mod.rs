@@ -82,7 +82,7 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn cargo_output(arguments: &[&str]) -> Result<String> {
+pub(crate) fn cargo_output(arguments: &[&str]) -> Result<String> {
     let output = cargo_command()
         .args(arguments)
         .output()

@@ -22,18 +22,35 @@ const SLACK: usize = 50;
 
 /// Upstream's names and ours, as they are announced; families with labels are there as soon as something happened, and in
 /// a run up to a provisioned host all of these did.
-const BMO_NAMES: [&str; 8] = [
+const BMO_NAMES: &[&str] = &[
     "metal3_reconcile",
     "metal3_reconcile_error",
     "metal3_provisioning_state_change",
     "metal3_provisioner_not_ready",
+    "metal3_operation_register_duration_seconds",
+    "metal3_operation_inspect_duration_seconds",
+    "metal3_operation_provision_duration_seconds",
+    "metal3_waiting_for_preprov_image",
+    "metal3_delete_without_powering_off",
+    "metal3_credentials_missing",
+    "metal3_host_state_duration_seconds",
+    "metal3_hosts",
     "metal3_kubernetes_writes",
     "metal3_ironic_requests",
+    "metal3_ironic_request_duration_seconds",
+    "metal3_ironic_orphan_nodes",
+    "metal3_ironic_queue_limit",
+    "controller_runtime_reconcile",
+    "controller_runtime_reconcile_time_seconds",
+    "controller_runtime_max_concurrent_reconciles",
+    "leader_election_master_status",
+    "rest_client_requests",
     "process_cpu_seconds",
     "process_resident_memory_bytes",
+    "process_start_time_seconds",
 ];
 /// As [`BMO_NAMES`].
-const CAPM3_NAMES: [&str; 8] = [
+const CAPM3_NAMES: &[&str] = &[
     "controller_runtime_reconcile",
     "controller_runtime_reconcile_time_seconds",
     "controller_runtime_max_concurrent_reconciles",
@@ -46,8 +63,8 @@ const CAPM3_NAMES: [&str; 8] = [
 
 pub(super) async fn check(context: &Context) -> Result<()> {
     let services = [
-        (BMO, "baremetal-operator-metrics", &BMO_NAMES),
-        (CAPM3, "capm3-metrics", &CAPM3_NAMES),
+        (BMO, "baremetal-operator-metrics", BMO_NAMES),
+        (CAPM3, "capm3-metrics", CAPM3_NAMES),
     ];
     for (deployment, service, expected) in services {
         let mut seen = BTreeSet::new();
