@@ -18,7 +18,7 @@ use crate::metrics::HostMetrics;
 
 /// A repeat is joined with an event that was last told no longer ago than this.
 const JOINED_FOR: SignedDuration = SignedDuration::from_mins(30);
-/// Repeats that come faster are counted and told together.
+/// Warnings that come faster are counted and told together.
 const TOLD_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Events remembered, of all hosts.
 const REMEMBERED: usize = 4096;
@@ -68,7 +68,7 @@ impl Events {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &host.namespace);
         let now = Timestamp::now();
         let identity = self.recent().identity(&told);
-        let repeat = self.recent().repeat(identity, now);
+        let repeat = self.recent().repeat(identity, told.kind, now);
         let published = match repeat {
             Repeat::Counted => {
                 self.metrics.events_joined.inc();
@@ -197,7 +197,7 @@ impl Recent {
         self.hasher.hash_one(identity)
     }
 
-    fn repeat(&mut self, identity: u64, now: Timestamp) -> Repeat {
+    fn repeat(&mut self, identity: u64, kind: EventKind, now: Timestamp) -> Repeat {
         let Some(known) = self.told.get_mut(&identity) else {
             return Repeat::No;
         };
@@ -207,7 +207,7 @@ impl Recent {
             return Repeat::No;
         }
         known.count = known.count.saturating_add(1);
-        if age < TOLD_EVERY {
+        if kind == EventKind::Warning && age < TOLD_EVERY {
             return Repeat::Counted;
         }
         known.written = now;
@@ -269,20 +269,33 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_is_counted_and_told_once_a_minute() {
+    fn a_warning_that_repeats_is_told_once_a_minute_and_what_happened_at_once() {
         let mut recent = Recent::default();
-        assert_eq!(recent.repeat(1, at(0)), Repeat::No);
+        assert_eq!(recent.repeat(1, EventKind::Warning, at(0)), Repeat::No);
         recent.remember(1, "a-x".into(), at(0));
-        assert_eq!(recent.repeat(1, at(30)), Repeat::Counted);
-        assert_eq!(recent.repeat(1, at(59)), Repeat::Counted);
+        assert_eq!(recent.repeat(1, EventKind::Warning, at(30)), Repeat::Counted);
+        assert_eq!(recent.repeat(1, EventKind::Warning, at(59)), Repeat::Counted);
         let told = Repeat::Tell {
             name: "a-x".into(),
             count: 4,
         };
-        assert_eq!(recent.repeat(1, at(60)), told);
-        assert_eq!(recent.repeat(1, at(61)), Repeat::Counted);
-        assert_eq!(recent.repeat(2, at(61)), Repeat::No, "another event");
-        assert_eq!(recent.repeat(1, at(60 + 30 * 60 + 1)), Repeat::No, "an old one");
+        assert_eq!(recent.repeat(1, EventKind::Warning, at(60)), told);
+        assert_eq!(recent.repeat(1, EventKind::Warning, at(61)), Repeat::Counted);
+        assert_eq!(
+            recent.repeat(2, EventKind::Warning, at(61)),
+            Repeat::No,
+            "another event"
+        );
+        let told = Repeat::Tell {
+            name: "a-x".into(),
+            count: 6,
+        };
+        assert_eq!(recent.repeat(1, EventKind::Normal, at(62)), told);
+        assert_eq!(
+            recent.repeat(1, EventKind::Warning, at(63 + 30 * 60)),
+            Repeat::No,
+            "an old one"
+        );
     }
 
     #[test]
@@ -317,11 +330,13 @@ mod tests {
         }
         assert!(recent.told.len() <= REMEMBERED);
         let now = at(i64::try_from(many).unwrap() / 100);
-        assert_eq!(recent.repeat(many - 1, now), Repeat::Counted);
+        assert_eq!(recent.repeat(many - 1, EventKind::Warning, now), Repeat::Counted);
     }
 
-    /// Everything that was sent, and an API server that answers it with an Event named so.
-    fn api(sent: &Arc<Mutex<Vec<(Method, String, Value)>>>, raise: u16) -> Client {
+    type Sent = Arc<Mutex<Vec<(Method, String, Value)>>>;
+
+    /// An API server that answers everything with an Event named so, and what was sent to it.
+    fn api(sent: &Sent, raise: u16) -> Client {
         let sent = Arc::clone(sent);
         let service = tower::service_fn(move |request: Request<Body>| {
             let sent = Arc::clone(&sent);
@@ -351,7 +366,7 @@ mod tests {
         events.instance = "bmo-0".into();
         events.tell(told("PowerOn", "x")).await;
         for known in events.recent().told.values_mut() {
-            known.written = known.written - TOLD_EVERY;
+            known.written -= TOLD_EVERY;
         }
         events.tell(told("PowerOn", "x")).await;
         events.tell(told("PowerOn", "x")).await;
@@ -380,7 +395,7 @@ mod tests {
         let events = Events::new(api(&sent, 404), HostMetrics::default());
         events.tell(told("PowerOn", "x")).await;
         for known in events.recent().told.values_mut() {
-            known.written = known.written - TOLD_EVERY;
+            known.written -= TOLD_EVERY;
         }
         events.tell(told("PowerOn", "x")).await;
         let methods: Vec<_> = sent

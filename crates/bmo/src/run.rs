@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use kube::Client;
 use kube::runtime::reflector::Store;
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
-use metal3_kit::tls::{Protocol, Source, Target, TlsListener};
+use metal3_kit::tls::{Certificate, Offer, Protocol, Source, Target, TlsListener};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,27 +30,19 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         .kube
         .counted_client(concat!("metal3-bmo/", env!("CARGO_PKG_VERSION")), &metrics)
         .await?;
-    let (backend, changes) = backend::open(&args.provisioner)?;
-    let host_metrics = HostMetrics::register(&metrics, Arc::clone(&backend));
     let mut tasks = TaskSet::new(shutdown.clone());
+    let (backend, changes) = backend::open(&args, &client, &mut tasks, &shutdown)?;
+    let host_metrics = HostMetrics::register(&metrics, Arc::clone(&backend));
 
-    let leadership = if args.lease.leader_elect {
-        let (election, leadership) = Election::new(
-            client.clone(),
-            &args.pod_namespace,
-            LEASE,
-            lease::identity(),
-        );
-        let election = election.timed(args.timing.timing()?);
-        tasks.spawn("leader election", election.run(shutdown.clone()));
-        leadership
-    } else {
-        Leadership::always()
-    };
-
+    let leadership = elect(&args, &client, &mut tasks, &shutdown)?;
     webhook::start(&args, &offer, &client, &readiness, &mut tasks, &shutdown).await?;
     let index = Arc::<grpc::HostIndex>::default();
     let (reader, writer) = kube::runtime::reflector::store();
+    backend.set_known(backend::known(
+        reader.clone(),
+        Arc::clone(&index),
+        args.namespaces(),
+    ));
     HostMetrics::fleet(&metrics, fleet(reader.clone(), leadership.clone()));
     let (triggers, triggered) = mpsc::unbounded_channel();
     let written = watch::Written::default();
@@ -83,17 +76,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
             shutdown.clone(),
         ),
     );
-    let authority = Authority::new(client.clone(), None);
-    let (address, secure, stop) = (args.metrics_addr.clone(), args.metrics_secure, shutdown.clone());
-    tasks.spawn("metrics", async move {
-        if secure {
-            metrics
-                .serve_protected(&address, certificate, authority, &offer, stop)
-                .await
-        } else {
-            metrics.serve(&address, stop).await
-        }
-    });
+    let asked = Authority::new(client.clone(), None);
+    serve_metrics(&args, metrics, certificate, asked, offer, &mut tasks, &shutdown);
 
     let mirroring = Arc::clone(&backend).mirror(shutdown.clone());
     tasks.spawn("ironic mirror", async move {
@@ -125,6 +109,44 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         probes::serve(&probing.0, readiness, probing.1).await
     });
     tasks.join().await
+}
+
+/// Takes part in the election, if there is one.
+fn elect(
+    args: &Args,
+    client: &Client,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) -> Result<Leadership> {
+    if !args.lease.leader_elect {
+        return Ok(Leadership::always());
+    }
+    let (election, leadership) =
+        Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
+    let election = election.timed(args.timing.timing()?);
+    tasks.spawn("leader election", election.run(shutdown.clone()));
+    Ok(leadership)
+}
+
+fn serve_metrics(
+    args: &Args,
+    metrics: Metrics,
+    certificate: Arc<Certificate>,
+    authority: Authority,
+    offer: Offer,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) {
+    let (address, secure, stop) = (args.metrics_addr.clone(), args.metrics_secure, shutdown.clone());
+    tasks.spawn("metrics", async move {
+        if secure {
+            metrics
+                .serve_protected(&address, certificate, authority, &offer, stop)
+                .await
+        } else {
+            metrics.serve(&address, stop).await
+        }
+    });
 }
 
 /// All hosts that can be read, while this replica leads.
