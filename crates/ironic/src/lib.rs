@@ -24,6 +24,5 @@ pub use orphans::{Known, Orphan};
 pub use provisioner::IronicProvisioner;
 #[doc(hidden)]
 pub use provisioner::untrusted;
-#[doc(hidden)]
 pub use settings::{AgentImages, Resource, Settings, SettingsError};
 pub use target::Target;
