@@ -1,9 +1,10 @@
 //! Adoption: Ironic takes a running host over without touching it.
 
-use metal3_api::metal3::host::ProvisioningState;
-use metal3_provisioner::{AdoptArgs, Error, FailureCause, HostRef, OnFailure, Outcome, WaitReason};
+use metal3_api::metal3::host::{ErrorType, ProvisioningState};
+use metal3_provisioner::{AdoptArgs, Error, HostRef, OnFailure, Outcome, WaitReason};
 
-use super::{IronicProvisioner, SHORT, error_or, unexpected};
+use super::drive::{error_or, failed, unexpected};
+use super::{IronicProvisioner, SHORT};
 
 pub(super) async fn adopt(
     ironic: &IronicProvisioner,
@@ -19,8 +20,8 @@ pub(super) async fn adopt(
         "adopting" => Ok(Outcome::working(WaitReason::Adopting, SHORT)),
         "adopt failed" => match args.on_failure {
             OnFailure::Restart => ironic.target(&node, "adopt", WaitReason::Adopting).await,
-            OnFailure::Report => Ok(Outcome::failed(
-                FailureCause::Unknown,
+            OnFailure::Report => Ok(failed(
+                ErrorType::ProvisionedRegistration,
                 format!("Host adoption failed: {}", error_or(&node, "")),
             )),
         },

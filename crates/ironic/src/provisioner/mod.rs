@@ -3,7 +3,9 @@
 mod adopt;
 mod config_drive;
 mod deprovision;
+mod drive;
 mod hints;
+mod image;
 mod inspect;
 mod inventory;
 mod patch;
@@ -11,31 +13,29 @@ mod ports;
 mod power;
 mod prepare;
 mod provision;
+mod raid;
 mod register;
 mod remove;
 mod service;
 #[doc(hidden)]
 pub mod untrusted;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use metal3_provisioner::{
     AdoptArgs, Capacity, CapacityArgs, DeprovisionArgs, DetachArgs, Error, Force, Hardware, HostKey, HostRef,
-    InspectArgs, Inspection, Kind, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
-    Registration, ServiceArgs, WaitReason,
+    InspectArgs, Inspection, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
+    Registration, ServiceArgs,
 };
-use reqwest::StatusCode;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 use crate::capacity::{QueueState, Slots};
-use crate::client::{Accepted, Client, Node, SetupError};
+use crate::client::{Client, SetupError};
 use crate::mirror::Mirror;
 use crate::orphans::{Known, Orphan, Orphans};
 
@@ -54,6 +54,8 @@ pub struct IronicProvisioner {
     configured: Mutex<HashMap<String, u64>>,
     /// Power changes asked for and not seen done, with the node's error of before.
     asked: Mutex<HashMap<String, Option<String>>>,
+    /// Nodes that Ironic did not let us give new credentials yet.
+    unwritten: Mutex<HashSet<String>>,
 }
 
 impl IronicProvisioner {
@@ -73,6 +75,7 @@ impl IronicProvisioner {
                 settings,
                 configured: Mutex::default(),
                 asked: Mutex::default(),
+                unwritten: Mutex::default(),
             }),
             changes,
         ))
@@ -126,162 +129,17 @@ impl IronicProvisioner {
         &self.client
     }
 
-    /// The node as the mirror knows it, or as Ironic tells.
-    async fn node(&self, id: &str) -> Result<Option<Arc<Node>>, Error> {
-        match self.mirror.node(id) {
-            Some(node) => Ok(Some(node)),
-            None => Ok(self.full(id).await?.map(Arc::new)),
-        }
-    }
-
-    /// The whole node, from Ironic.
-    async fn full(&self, id: &str) -> Result<Option<Node>, Error> {
-        let as_of = Instant::now();
-        let node = self.client.node(id).await?;
-        if let Some(node) = &node {
-            self.mirror.seen(node, as_of);
-        }
-        Ok(node)
-    }
-
-    /// The node of a host that was registered.
-    async fn registered(&self, host: &HostRef) -> Result<Arc<Node>, Error> {
-        let id = host.node.as_ref().ok_or_else(|| not_registered(host))?;
-        self.node(&id.0).await?.ok_or_else(|| not_registered(host))
-    }
-
-    /// The same, whole and fresh: before changes that depend on more than the mirror holds, and destructive ones.
-    async fn registered_full(&self, host: &HostRef) -> Result<Node, Error> {
-        let id = host.node.as_ref().ok_or_else(|| not_registered(host))?;
-        self.full(&id.0).await?.ok_or_else(|| not_registered(host))
-    }
-
-    /// Asks for a provision state of a node that was just read. A fault or a forgotten maintenance comes first: Ironic would refuse.
-    async fn verb(&self, node: &Node, body: &Value, reason: WaitReason) -> Result<Outcome, Error> {
-        if node.fault.as_deref().is_some_and(|fault| !fault.is_empty()) {
-            return Ok(Outcome::working(WaitReason::NodeFault, LONG));
-        }
-        if node.maintenance {
-            return self.clear_maintenance(node).await;
-        }
-        let answer = self.client.provision_state(&node.uuid, body).await;
-        self.mirror.wrote(&node.uuid);
-        settle(answer?, node, "change the provision state of", || {
-            Outcome::working(reason, SHORT).started()
-        })
-    }
-
-    /// The same for a node as the mirror knows it. It is read once more: maintenance that somebody set meanwhile would
-    /// stop what begins now for ever, because Ironic does not listen to a ramdisk then.
-    async fn target(&self, node: &Node, target: &str, reason: WaitReason) -> Result<Outcome, Error> {
-        match self.full(&node.uuid).await? {
-            Some(fresh) if fresh.provision_state == node.provision_state => {
-                self.verb(&fresh, &json!({"target": target}), reason).await
-            }
-            // It moved on: look again.
-            Some(_) => Ok(again()),
-            None => Err(gone(&node.uuid)),
-        }
-    }
-
-    async fn clear_maintenance(&self, node: &Node) -> Result<Outcome, Error> {
-        let answer = self.client.maintenance(&node.uuid, None).await;
-        self.mirror.wrote(&node.uuid);
-        settle(answer?, node, "end the maintenance of", again)
-    }
-
-    /// Applies a patch if it says anything; `Err` is the wait for a locked node.
-    async fn patched(&self, node: Node, patch: &[Value]) -> Result<Result<Node, Outcome>, Error> {
-        if patch.is_empty() {
-            return Ok(Ok(node));
-        }
-        let answer = self.client.patch_node(&node.uuid, patch).await;
-        self.mirror.wrote(&node.uuid);
-        match answer? {
-            Ok(node) => Ok(Ok(node)),
-            Err(refusal) if refusal.is_conflict() => Ok(Err(locked())),
-            Err(refusal) => Err(refusal.into_error(&format!("the settings of node {}", node.uuid))),
-        }
-    }
-
-    /// The node is gone.
-    fn forget(&self, uuid: &str) {
-        self.configured().remove(uuid);
-        self.asked().remove(uuid);
-    }
-
-    fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<String>>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn configured(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+    fn configured(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Locked nodes are waited for; other refusals are errors.
-fn settle(
-    answer: Accepted,
-    node: &Node,
-    what: &str,
-    accepted: impl FnOnce() -> Outcome,
-) -> Result<Outcome, Error> {
-    match answer {
-        Ok(()) => Ok(accepted()),
-        Err(refusal) if refusal.is_conflict() => Ok(locked()),
-        // The node is not where we thought: look again.
-        Err(refusal) if refusal.status() == StatusCode::BAD_REQUEST => Err(Error::new(
-            Kind::Transient,
-            "wrong_state",
-            format!(
-                "Ironic refused to {what} node {} in state {}: {}",
-                node.uuid,
-                node.provision_state,
-                refusal.message()
-            ),
-        )),
-        Err(refusal) => Err(refusal.into_error(&format!("node {}", node.uuid))),
+    fn unwritten(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-const fn locked() -> Outcome {
-    Outcome::working(WaitReason::NodeLocked, SHORT)
-}
-
-/// Something was changed that takes effect at once: go on soon.
-const fn again() -> Outcome {
-    Outcome::working(WaitReason::BackendTransition, SignedDuration::ZERO)
-}
-
-fn not_registered(host: &HostRef) -> Error {
-    Error::new(
-        Kind::NotRegistered,
-        "not_registered",
-        format!("host {} is not known to Ironic", host.key),
-    )
-}
-
-fn gone(node: &str) -> Error {
-    Error::new(
-        Kind::NotRegistered,
-        "not_registered",
-        format!("node {node} is not known to Ironic any more"),
-    )
-}
-
-fn unexpected(node: &Node, doing: &str) -> Error {
-    Error::new(
-        Kind::Transient,
-        "unexpected_state",
-        format!(
-            "node {} is in state {:?}, unexpected while {doing}",
-            node.uuid, node.provision_state
-        ),
-    )
-}
-
-fn error_or(node: &Node, fallback: &str) -> String {
-    node.error().unwrap_or(fallback).to_owned()
 }
 
 #[async_trait]
@@ -326,7 +184,7 @@ impl Provisioner for IronicProvisioner {
                 Some("power off") => Some(false),
                 Some(_) | None => None,
             },
-            power_fault: node.fault.as_deref() == Some("power failure"),
+            power_fault: node.fault.as_deref() == Some(drive::POWER_FAILURE),
             health: node.health.clone(),
         })
     }

@@ -1,15 +1,17 @@
 //! Power.
 
+use metal3_api::metal3::host::ErrorType;
 use metal3_provisioner::{
-    CleaningMode, Error, FailureCause, HostRef, OnFailure, Outcome, PowerArgs, PowerTarget, WaitReason,
+    CleaningMode, Error, HostRef, OnFailure, Outcome, PowerArgs, PowerTarget, WaitReason,
 };
 use reqwest::StatusCode;
 
-use super::{IronicProvisioner, LONG, SHORT, locked};
+use super::drive::{failed, locked};
+use super::{IronicProvisioner, LONG, SHORT};
 use crate::client::{Accepted, Node};
 
 /// Hosts that must never be off are restarted instead.
-const REBOOT: (&str, &str) = ("Reboot", "Host reboot started");
+const REBOOTED: &str = "Rebooted";
 
 pub(super) async fn set_power(
     ironic: &IronicProvisioner,
@@ -34,8 +36,8 @@ async fn on(ironic: &IronicProvisioner, node: &Node, args: &PowerArgs) -> Result
     if let Some(error) = failure(ironic, node)
         && args.on_failure == OnFailure::Report
     {
-        return Ok(Outcome::failed(
-            FailureCause::Unknown,
+        return Ok(failed(
+            ErrorType::PowerManagement,
             format!("PowerOn operation failed: {error}"),
         ));
     }
@@ -79,7 +81,7 @@ async fn off(
         && node.target_power_state.is_none()
         && !retry
     {
-        return Ok(Outcome::failed(FailureCause::Unknown, error));
+        return Ok(failed(ErrorType::PowerManagement, error));
     }
     let node = &ironic.registered_full(host).await?;
     let reboots = node.disable_power_off == Some(true);
@@ -93,7 +95,7 @@ async fn off(
         return Ok(outcome);
     }
     if reboots {
-        return change(ironic, node, "rebooting", REBOOT.0, REBOOT.1).await;
+        return change(ironic, node, "rebooting", REBOOTED, "Host rebooted").await;
     }
     change(ironic, node, "power off", "PowerOff", "Host powered off").await
 }
@@ -103,8 +105,10 @@ fn failure<'a>(ironic: &IronicProvisioner, node: &'a Node) -> Option<&'a str> {
     let error = node.error()?;
     let asked = ironic.asked();
     let before = asked.get(&node.uuid)?;
-    // A power change clears what was before, except in these states.
-    let kept = node.provision_state.ends_with("failed") && before.as_deref() == Some(error);
+    // A power change clears what was before, except in these states. There the lock tells whether it is over.
+    let kept = node.provision_state.ends_with("failed")
+        && before.as_deref() == Some(error)
+        && node.reservation.is_some();
     (!kept).then_some(error)
 }
 
@@ -115,7 +119,7 @@ async fn soft(ironic: &IronicProvisioner, node: &Node, reboots: bool) -> Result<
     }
     let timeout = Some(PowerArgs::SOFT_POWER_OFF_TIMEOUT.as_secs());
     let (target, event, message) = if reboots {
-        ("soft rebooting", REBOOT.0, REBOOT.1)
+        ("soft rebooting", REBOOTED, "Host soft rebooted")
     } else {
         ("soft power off", "PowerOff", "Host soft powered off")
     };

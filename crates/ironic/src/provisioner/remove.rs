@@ -5,8 +5,12 @@ use std::time::Instant;
 use metal3_provisioner::{Error, Force, HostRef, Outcome, WaitReason};
 use serde_json::json;
 
-use super::{IronicProvisioner, LONG, SHORT, again, locked, settle};
+use super::drive::{again, locked, settle};
+use super::{IronicProvisioner, LONG, SHORT};
 use crate::client::Node;
+
+/// Aborting a deployment that waits for its ramdisk came with this version.
+const ABORTS_DEPLOYMENTS: u32 = 110;
 
 pub(super) async fn remove(
     ironic: &IronicProvisioner,
@@ -24,11 +28,12 @@ pub(super) async fn remove(
         "deploying" | "cleaning" | "inspecting" | "servicing" | "deleting" => {
             Ok(Outcome::working(WaitReason::BackendTransition, LONG))
         }
+        // In maintenance, Ironic listens to no ramdisk and to no time limit: it would wait for ever.
+        "wait call-back" | "inspect wait" | "clean wait" | "service wait" if node.maintenance => {
+            delete(ironic, &node).await
+        }
         "wait call-back" | "inspect wait" | "clean wait" | "service wait" => match force {
-            Force::Yes => {
-                let abort = json!({"target": "abort"});
-                ironic.verb(&node, &abort, WaitReason::BackendTransition).await
-            }
+            Force::Yes => abort(ironic, &node).await,
             Force::No => Ok(Outcome::working(WaitReason::BackendTransition, LONG)),
         },
         "enroll" => delete(ironic, &node).await,
@@ -56,6 +61,17 @@ pub(super) async fn remove(
         }
         _ => delete(ironic, &node).await,
     }
+}
+
+async fn abort(ironic: &IronicProvisioner, node: &Node) -> Result<Outcome, Error> {
+    let deploying = node.provision_state == "wait call-back";
+    let target = if deploying && ironic.client.ready().await? < ABORTS_DEPLOYMENTS {
+        "deleted"
+    } else {
+        "abort"
+    };
+    let body = json!({"target": target});
+    ironic.verb(node, &body, WaitReason::BackendTransition).await
 }
 
 /// Straight from Ironic, by identifier or by name: a node that a crash left unrecorded must not stay behind.
