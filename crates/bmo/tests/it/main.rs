@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod chaos;
 mod check;
 mod claim;
 mod crash;
