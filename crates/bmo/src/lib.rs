@@ -7,7 +7,7 @@
 //! * `webhook/` admits objects by the rules of `metal3-admission`.
 //! * `preprovisioning/` has a ramdisk built for each host, where that is wanted.
 //! * [`reference`] writes pages of the documentation.
-//! * `backend.rs` picks what drives the hardware.
+//! * `backend.rs` picks what drives the hardware; `ironic_resource.rs` follows the object that tells where it is.
 
 mod args;
 mod backend;
@@ -16,6 +16,7 @@ mod events;
 mod follow;
 mod grpc;
 mod host;
+mod ironic_resource;
 mod metrics;
 mod preprovisioning;
 pub mod reference;
