@@ -20,7 +20,7 @@ use crate::stack::{BMO, CAPM3, NAMESPACE};
 const CAPM3_ACCOUNT: &str = "capm3-manager";
 
 /// Rights that may lie idle: who, group, resource, verb, why.
-const IDLE: [(&str, &str, &str, &str, &str); 8] = [
+const IDLE: [(&str, &str, &str, &str, &str); 9] = [
     (
         BMO,
         "metal3.io",
@@ -34,6 +34,13 @@ const IDLE: [(&str, &str, &str, &str, &str); 8] = [
         "hardwaredata",
         "get",
         "used when a host is deleted",
+    ),
+    (
+        BMO,
+        "metal3.io",
+        "hardwaredata",
+        "patch",
+        "used when a host is inspected again, or deleted",
     ),
     (
         BMO,
