@@ -1,8 +1,9 @@
 //! Registration: nodes that are found, conflicts, and what repeating costs.
 
+use metal3_api::metal3::hardware_data::{HardwareDetails, NIC};
 use metal3_ironic::{Access, IronicProvisioner, Settings};
 use metal3_ironic_sim::{Config, Fault, Kind as Trouble};
-use metal3_provisioner::{Kind, Progress, Provisioner as _, RegisterArgs, WaitReason};
+use metal3_provisioner::{FailureCause, Kind, Progress, Provisioner as _, RegisterArgs, WaitReason};
 use metal3_testkit::wait::{LONG, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -50,16 +51,70 @@ async fn a_mac_address_of_somebody_else_is_told() {
 }
 
 #[tokio::test]
-async fn a_mac_address_that_is_taken_later_is_a_matter_of_configuration() {
+async fn a_boot_mac_address_that_is_taken_later_is_told_and_that_of_another_nic_does_not_matter() {
     let bed = Bed::sim().await;
     let adapter = Adapter::new(bed.settings());
     let mut host = Host::new(&bed, &adapter, Machine(1));
     host.register().await;
-    named(&bed, Some("other~host"), "52:54:00:00:00:77").await;
-    host.host.boot_mac_address = Some("52:54:00:00:00:77".into());
+    let taken = "52:54:00:00:00:77";
+    named(&bed, Some("other~host"), taken).await;
+    let nic = NIC {
+        mac: Some(taken.into()),
+        ..NIC::default()
+    };
+    let args = RegisterArgs {
+        hardware: Some(HardwareDetails {
+            nics: vec![nic],
+            ..HardwareDetails::default()
+        }),
+        ..RegisterArgs::default()
+    };
+    assert_eq!(host.try_register(args).await, None);
+
+    host.host.boot_mac_address = Some(taken.into());
+    let registration = host.register_once(&RegisterArgs::default()).await.unwrap();
+    let Progress::Failed { message, cause } = registration.outcome.progress else {
+        panic!("{registration:?}");
+    };
+    assert_eq!(cause, FailureCause::MacConflict);
+    assert_eq!(
+        message,
+        format!("MAC address {taken} conflicts with existing node other~host")
+    );
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_makes_no_second_node() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    named(&bed, Some("other~host"), &host.machine.mac()).await;
+    let fault = Trouble::Http {
+        status: 500,
+        request: "GET ports".into(),
+    };
+    bed.as_sim().set_fault("ports", Fault::new(fault, "*"));
     let error = host.register_once(&RegisterArgs::default()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Config);
-    assert!(error.to_string().contains("bootMACAddress"), "{error}");
+    assert_eq!(error.kind(), Kind::Transient, "{error}");
+    assert_eq!(bed.as_sim().nodes(), 1);
+}
+
+#[tokio::test]
+async fn a_driver_that_ironic_does_not_have_is_told_on_the_host() {
+    let bed = Bed::sim().await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    let refused = Trouble::Http {
+        status: 400,
+        request: "POST nodes".into(),
+    };
+    bed.as_sim()
+        .set_fault("driver", Fault::new(refused, "*").times(1));
+    let failure = host.try_register(RegisterArgs::default()).await.unwrap();
+    assert!(
+        failure.starts_with("failed to register host in ironic: "),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -99,43 +154,6 @@ fn written_or_read_alone(bed: &Bed) -> u64 {
         .filter(|requests| requests.route != "nodes")
         .map(|requests| requests.count)
         .sum()
-}
-
-#[tokio::test]
-async fn changed_credentials_reach_ironic() {
-    let bed = Bed::sim().await;
-    let adapter = Adapter::new(bed.settings());
-    let mut host = Host::new(&bed, &adapter, Machine(1));
-    host.register().await;
-    // The BMC gets another password; power works again once it is known.
-    bed.as_sim().set_bmc_login(Some(metal3_ironic_sim::Login {
-        username: "root".into(),
-        password: "new".into(),
-    }));
-    let failure = host
-        .power(metal3_provisioner::PowerTarget::On)
-        .await
-        .failure
-        .unwrap();
-    assert!(failure.contains("401"), "{failure}");
-    if let Some(bmc) = &mut host.host.bmc {
-        bmc.credentials.password = "new".to_owned().into();
-    }
-    let args = RegisterArgs {
-        credentials_changed: true,
-        ..RegisterArgs::default()
-    };
-    assert_eq!(host.try_register(args).await, None);
-    let args = metal3_provisioner::PowerArgs {
-        on_failure: metal3_provisioner::OnFailure::Restart,
-        ..crate::host::power(metal3_provisioner::PowerTarget::On)
-    };
-    let end = host
-        .end("power with the new password", async || {
-            host.ironic.set_power(&host.host, &args).await
-        })
-        .await;
-    assert_eq!(end.failure, None);
 }
 
 #[tokio::test]
