@@ -37,7 +37,7 @@ fn has_finalizer(host: &BareMetalHost) -> bool {
 
 /// Detached, or to be, and not put off.
 fn let_go(host: &BareMetalHost) -> bool {
-    annotation(host, names::ANNOTATION_DETACHED).is_some_and(|text| !text.contains("delay"))
+    annotation(host, names::ANNOTATION_DETACHED).is_some_and(|text| !text.contains("lay"))
 }
 
 /// Nothing is going on that could be interrupted.
@@ -78,8 +78,11 @@ fn may_ask(host: &BareMetalHost, ask: &Ask) -> Result<(), String> {
             S::ExternallyProvisioned,
             S::Deprovisioning,
         ]),
-        // What is started is recorded before.
-        Ask::Prepare(args) => now == S::Preparing || from(resting) && !args.unprepared,
+        // What is started is recorded before, and asked for.
+        Ask::Prepare(args) if args.unprepared => {
+            now == S::Preparing && (host.spec.raid.is_some() || status.provisioning.raid.is_some())
+        }
+        Ask::Prepare(_) => now == S::Preparing || from(resting),
         Ask::Provision(_) => now == S::Provisioning,
         Ask::Deprovision(_) => {
             now == S::Deprovisioning || leaving && from(&[S::Provisioning, S::Provisioned])
@@ -124,7 +127,7 @@ fn may_go(host: &BareMetalHost, from: &S, to: &S) -> bool {
         || url(&host.spec.image) != url(&status.provisioning.image)
         || host.spec.custom_deploy != status.provisioning.custom_deploy;
     let stays = annotation(host, names::ANNOTATION_DETACHED)
-        .is_some_and(|text| !deleting(host) || text.contains("delay"));
+        .is_some_and(|text| !deleting(host) || text.contains("lay"));
     match (from, to) {
         (from, _) if calm(from) && stays => false,
         (S::Provisioned, S::Deprovisioning) => deleting(host) || changed,

@@ -16,6 +16,7 @@
 
 mod transcript;
 mod world;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -3,11 +3,14 @@
 use jiff::SignedDuration;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
+use metal3_api::metal3::preprovisioning_image::ImageFormat;
 use metal3_api::names;
-use metal3_host_core::{Answer, Ask, BmcSecret, Built, HostView, Observed, Step, Verdict, step, unavailable};
+use metal3_host_core::{
+    Answer, Ask, BmcSecret, Built, HostView, Observed, PullSecretProblem, Step, Verdict, step, unavailable,
+};
 use metal3_provisioner::{
-    Capacity, FailureCause, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress, Registration,
-    WaitReason,
+    BuiltRamdisk, Capacity, FailureCause, Hardware, Inspection, NodeId, Outcome, PowerTarget, Progress,
+    ProvisionArgs, Registration, WaitReason,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -81,13 +84,20 @@ pub(crate) enum Crash {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    Pass { replies: Replies, crash: Crash },
+    Pass {
+        replies: Replies,
+        crash: Crash,
+    },
     Edit(Value),
     Annotate(&'static str, Option<&'static str>),
     Secret(BmcSecret),
     Wait(i64),
     Power(bool),
     External(bool),
+    /// Somebody brings HardwareData.
+    Hardware(&'static str),
+    /// The backend starts anew with an empty database.
+    Lost,
     Delete,
 }
 
@@ -98,6 +108,8 @@ pub(crate) struct Model {
     pub(crate) older: Option<BareMetalHost>,
     /// Whether the backend holds a node for the host.
     pub(crate) node: bool,
+    /// How often it lost its database.
+    lost: usize,
     pub(crate) power: bool,
     /// The image that the backend writes or has written; it takes no other one before it is undeployed or fails.
     pub(crate) image: Option<String>,
@@ -105,9 +117,16 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(host: &Value) -> Self {
-        let world = World::new(host);
+        let mut world = World::new(host);
+        world.settings.build_preprovisioning_images = world
+            .host()
+            .metadata
+            .labels
+            .as_ref()
+            .is_some_and(|labels| labels.contains_key("ramdisk"));
         let status = world.status();
         Self {
+            lost: 1,
             node: !status.provisioning.id.is_empty(),
             power: status.powered_on,
             image: status.provisioning.image.map(|image| image.url),
@@ -170,41 +189,29 @@ impl Model {
                 limit: 20,
                 position: 1,
             }),
-            Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(Built::NotYet {
-                detail: "not built".into(),
-            }),
+            Ask::PreprovisioningImage { .. } => Answer::PreprovisioningImage(built(reply)),
             Ask::Service(_) => Answer::Service(outcome(WaitReason::Servicing)),
             Ask::Capacity(_) => Answer::Capacity(Capacity::Free),
             Ask::Register(_) => {
                 self.node = true;
                 let outcome = outcome(WaitReason::VerifyingBmcAccess);
                 Answer::Register(Registration {
-                    node: Some(NodeId("node-1".into())),
+                    node: Some(NodeId(format!("node-{}", self.lost))),
                     outcome,
                 })
             }
             Ask::Inspect(_) => {
                 let outcome = outcome(WaitReason::Inspecting);
-                let details = (outcome.progress == Progress::Done).then(Box::<HardwareDetails>::default);
+                let details = HardwareDetails {
+                    cpu: serde_json::from_value(json!({"arch": "x86_64"})).expect("a CPU"),
+                    ..HardwareDetails::default()
+                };
+                let details = (outcome.progress == Progress::Done).then(|| Box::new(details));
                 Answer::Inspect(Inspection { outcome, details })
             }
             Ask::Adopt(_) => Answer::Adopt(outcome(WaitReason::Adopting)),
             Ask::Prepare(_) => Answer::Prepare(outcome(WaitReason::Preparing)),
-            Ask::Provision(_) if reply == Reply::Started => Answer::ConfigDataMissing("no user data".into()),
-            Ask::Provision(args) => {
-                let outcome = outcome(WaitReason::Deploying);
-                let wanted = args
-                    .deploy
-                    .image
-                    .as_ref()
-                    .map_or_else(String::new, |image| image.url.clone());
-                if matches!(outcome.progress, Progress::Failed { .. }) {
-                    self.image = None;
-                } else {
-                    self.image.get_or_insert(wanted);
-                }
-                Answer::Provision(outcome)
-            }
+            Ask::Provision(args) => self.provision(args, reply, outcome(WaitReason::Deploying)),
             Ask::Deprovision(_) => {
                 let outcome = outcome(WaitReason::Undeploying);
                 if outcome.progress == Progress::Done {
@@ -235,6 +242,25 @@ impl Model {
         })
     }
 
+    fn provision(&mut self, args: &ProvisionArgs, reply: Reply, outcome: Outcome) -> Answer {
+        let wanted = args.deploy.image.as_ref().map(|image| image.url.clone());
+        let wanted = wanted.unwrap_or_default();
+        match reply {
+            Reply::Started => return Answer::ConfigDataMissing("no user data".into()),
+            Reply::Failed if wanted.starts_with("oci") => {
+                return Answer::PullSecretUnusable {
+                    problem: PullSecretProblem::Content,
+                    message: "no such registry".into(),
+                };
+            }
+            Reply::Failed => self.image = None,
+            Reply::Done | Reply::Working | Reply::Unknown | Reply::Unavailable => {
+                self.image.get_or_insert(wanted);
+            }
+        }
+        Answer::Provision(outcome)
+    }
+
     /// Everything but a pass.
     pub(crate) fn change(&mut self, act: &Act) {
         if self.world.host.is_none() {
@@ -253,6 +279,16 @@ impl Model {
                     self.world.edit(&json!({"spec": {"externallyProvisioned": on}}));
                 }
             }
+            Act::Hardware(details) => {
+                self.world.bring(&serde_json::from_str(details).expect("details"));
+            }
+            Act::Lost => {
+                self.node = false;
+                self.lost += 1;
+                // What is on the disks is still there, and taken over where it is known.
+                let deployed = self.world.status().provisioning.image.map(|image| image.url);
+                self.image = deployed.filter(|url| !url.is_empty());
+            }
             Act::Delete => self.world.delete(),
         }
     }
@@ -264,6 +300,7 @@ impl Model {
             names::ANNOTATION_DETACHED,
             names::ANNOTATION_REBOOT,
             "reboot.metal3.io/client",
+            "reboot.metal3.io/other",
             names::ANNOTATION_INSPECT,
             names::ANNOTATION_STATUS,
         ] {
@@ -271,10 +308,25 @@ impl Model {
         }
         self.world.secret = found("new");
         self.world.edit(&json!({"spec": {
-            "online": true, "externallyProvisioned": false, "customDeploy": null, "hardwareProfile": null,
+            "online": true, "externallyProvisioned": false, "customDeploy": null, "hardwareProfile": null, "raid": null,
             "bmc": {"address": "redfish://bmc", "credentialsName": "a-bmc"},
             "image": image("final"),
         }}));
+    }
+}
+
+fn built(reply: Reply) -> Built {
+    match reply {
+        Reply::Done | Reply::Unknown | Reply::Unavailable => Built::Ready(BuiltRamdisk {
+            url: "http://images/host.iso".into(),
+            kernel_url: None,
+            extra_kernel_params: None,
+            format: ImageFormat::Iso,
+        }),
+        Reply::Working | Reply::Started => Built::NotYet {
+            detail: "not built".into(),
+        },
+        Reply::Failed => Built::Failed("no such format".into()),
     }
 }
 
@@ -282,6 +334,8 @@ impl Model {
 pub(crate) fn start() -> impl Strategy<Value = Value> {
     prop_oneof![
         2 => Just(Value::Null),
+        1 => Just(json!({"metadata": {"labels": {"ramdisk": ""}}})),
+        1 => Just(json!({"spec": {"image": image("a")}, "metadata": finalizer(), "status": servicing()})),
         1 => Just(json!({"spec": {"externallyProvisioned": true}})),
         1 => Just(json!({"spec": {"bmc": null}})),
         1 => Just(json!({"spec": {"image": image("a")}, "metadata": finalizer(), "status": status("available")})),
@@ -295,6 +349,12 @@ fn image(name: &str) -> Value {
 
 fn finalizer() -> Value {
     json!({"finalizers": [names::FINALIZER_HOST]})
+}
+
+fn servicing() -> Value {
+    let mut status = status("provisioned");
+    status["operationalStatus"] = "servicing".into();
+    status
 }
 
 fn status(state: &str) -> Value {
@@ -340,7 +400,16 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         Just(json!({"image": image("b")})),
         Just(json!({"image": null})),
         Just(json!({"customDeploy": {"method": "install"}})),
+        Just(json!({"customDeploy": {"method": "other"}})),
         Just(json!({"customDeploy": null})),
+        Just(json!({"image": {"url": "oci://registry/image", "checksum": null}})),
+        Just(json!({"image": {"url": "http://images/unchecked", "checksum": null}})),
+        Just(json!({"raid": {"hardwareRAIDVolumes": [{"level": "1"}], "softwareRAIDVolumes": null}})),
+        Just(json!({"raid": {"hardwareRAIDVolumes": null, "softwareRAIDVolumes": [{"level": "1", "rootVolume": true}]}})),
+        Just(json!({"raid": {"hardwareRAIDVolumes": [], "softwareRAIDVolumes": []}})),
+        Just(json!({"raid": null})),
+        Just(json!({"rootDeviceHints": {"deviceName": "/dev/sdb"}})),
+        Just(json!({"rootDeviceHints": null})),
         Just(json!({"inspectionMode": "disabled"})),
         Just(json!({"inspectionMode": null})),
         Just(json!({"automatedCleaningMode": "disabled"})),
@@ -357,6 +426,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         Just((names::ANNOTATION_DETACHED, Some(""))),
         Just((names::ANNOTATION_DETACHED, Some(r#"{"force": true}"#))),
         Just((names::ANNOTATION_DETACHED, Some(r#"{"deleteAction": "delay"}"#))),
+        Just((names::ANNOTATION_DETACHED, Some(r#"{"deleteAction": dlay"#))),
         Just((names::ANNOTATION_DETACHED, None)),
         Just((names::ANNOTATION_DETACHED, None)),
         Just((names::ANNOTATION_REBOOT, Some(""))),
@@ -365,6 +435,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
             Some(r#"{"force": true, "mode": "hard"}"#)
         )),
         Just(("reboot.metal3.io/client", Some(""))),
+        Just(("reboot.metal3.io/client", Some("hard"))),
+        Just(("reboot.metal3.io/other", Some(r#"{"mode": "hard"}"#))),
+        Just(("reboot.metal3.io/other", None)),
         Just(("reboot.metal3.io/client", None)),
         Just((names::ANNOTATION_INSPECT, Some(""))),
         Just((names::ANNOTATION_INSPECT, Some("disabled"))),
@@ -389,6 +462,10 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         3 => annotate,
         1 => secret,
         4 => (1i64..600).prop_map(Act::Wait),
+        1 => prop_oneof![
+            Just(Act::Lost),
+            Just(Act::Hardware(r#"{"hostname": "brought", "cpu": {"arch": "aarch64"}}"#)),
+        ],
         1 => any::<bool>().prop_map(Act::Power),
         1 => any::<bool>().prop_map(Act::External),
         1 => Just(Act::Delete),
