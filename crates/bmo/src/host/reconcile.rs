@@ -10,13 +10,16 @@ use kube::{Client, ResourceExt as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{
-    Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step, unavailable,
+    Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step,
+    unavailable,
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
 use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
-use metal3_provisioner::{HostKey, HostRef, Kind, PowerTarget, ProvisionArgs, Provisioner as _, RegisterArgs};
+use metal3_provisioner::{
+    HostKey, HostRef, Kind, PowerTarget, ProvisionArgs, Provisioner as _, RegisterArgs,
+};
 use thiserror::Error;
 
 use super::commit::{commit, publish_unreadable};
@@ -240,7 +243,9 @@ async fn provision(
             return Ok(Answer::ConfigDataMissing(problem));
         }
     }
-    Ok(Answer::Provision(context.backend.provision(reference, &args).await?))
+    Ok(Answer::Provision(
+        context.backend.provision(reference, &args).await?,
+    ))
 }
 
 fn action(requeue: Requeue) -> Action {
