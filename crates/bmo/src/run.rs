@@ -85,7 +85,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         Ok(())
     });
     if args.build_preprov_image
-        && let Some(builder) = Builder::from_env(client.clone(), args.namespaces(), &leadership, &host_metrics)
+        && let Some(builder) =
+            Builder::from_env(client.clone(), args.namespaces(), &leadership, &host_metrics)
     {
         tasks.spawn("preprovisioning images", builder.run(shutdown.clone()));
     }
@@ -121,8 +122,7 @@ fn elect(
     if !args.lease.leader_elect {
         return Ok(Leadership::always());
     }
-    let (election, leadership) =
-        Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
+    let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
     let election = election.timed(args.timing.timing()?);
     tasks.spawn("leader election", election.run(shutdown.clone()));
     Ok(leadership)
@@ -155,7 +155,10 @@ fn fleet(hosts: Store<watch::Guarded>, leadership: Leadership) -> Each {
         let leads = leadership.held();
         if leads {
             let hosts = hosts.state();
-            hosts.iter().filter_map(|host| host.0.as_ref().ok()).for_each(|host| each(host));
+            hosts
+                .iter()
+                .filter_map(|host| host.0.as_ref().ok())
+                .for_each(|host| each(host));
         }
         leads
     })
