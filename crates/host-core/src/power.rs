@@ -66,9 +66,10 @@ pub(crate) fn keep(pass: &mut Pass<'_>) -> Flow {
     let mut outcome = pass.need(pass.seen.power.as_ref(), || Ask::SetPower(args))?;
     let accepted = outcome.started || outcome.progress == Progress::Done;
     if off && accepted && never_off(pass) {
-        // It will never be seen off: the request is served once the reboot was accepted.
+        // It will never be seen off: the request is served once the reboot was accepted, and nothing is waited for.
         served(pass, &[names::ANNOTATION_REBOOT]);
         keep_requests(pass, REBOOT_SERVED, "Accepted", &reboot);
+        outcome.progress = Progress::Done;
     }
     if let Progress::Failed { message, .. } = &mut outcome.progress {
         if soft && !retried {
