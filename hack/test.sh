@@ -22,13 +22,16 @@ count() {
 
 hack/quickstart.sh setup
 suite "format, arrows, purity, drift, parity, lints" cargo xtask check fmt arrows purity drift parity clippy
-# The conformance suite on a real Ironic is ignored here and run next; nothing else may be.
+# What needs a real Ironic is ignored here and run next; nothing else may be.
 suite "units, properties, adapters, contract, real kube-apiserver" cargo test --locked --workspace --exclude metal3-e2e
 ignored=$(awk '/^test result:/ {i += $8} END {print i + 0}' "$log")
-TB_DIR=$bed TB_PORT=${TB_PORT:-27385} TB_HOSTS=11 TB_IPMI=11 hack/testbed/ironic.sh up
+TB_DIR=$bed TB_PORT=${TB_PORT:-27385} TB_HOSTS=39 TB_IPMI=11 hack/testbed/ironic.sh up
 METAL3_TEST_IRONIC_ENV=$bed/env suite "conformance on a real Ironic" cargo test --locked -p metal3-ironic --test it -- --ignored
-TB_DIR=$bed hack/testbed/ironic.sh down
 ran=$(awk '/^test result:/ {p = $4} END {print p + 0}' "$log")
+# They wait for Ironic most of the time: all at once.
+METAL3_TEST_IRONIC_ENV=$bed/env suite "bmo on a real Ironic" cargo test --locked -p metal3-bmo --test it -- --ignored --test-threads=8
+TB_DIR=$bed hack/testbed/ironic.sh down
+ran=$((ran + $(awk '/^test result:/ {p = $4} END {print p + 0}' "$log")))
 [ "$ran" = "$ignored" ] || { echo "$ignored tests are ignored, but only $ran of them ran on a real Ironic"; exit 1; }
 if [ "${1:-}" != quick ]; then
 	# Each starts a management cluster and a workload cluster, and waits most of the time: two at once.

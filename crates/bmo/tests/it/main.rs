@@ -19,6 +19,7 @@ mod crash;
 mod errors;
 mod hardware_data;
 mod ironic;
+mod ironic_real;
 mod leader;
 mod lend;
 mod life;
