@@ -220,7 +220,12 @@ impl Real {
     /// The same content in another form.
     async fn other_image(&self) -> Value {
         let (folder, _) = self.bed["IMAGE_URL"].rsplit_once('/').unwrap();
-        let sums = self.http.get(format!("{folder}/SHA256SUMS")).send().await.unwrap();
+        let sums = self
+            .http
+            .get(format!("{folder}/SHA256SUMS"))
+            .send()
+            .await
+            .unwrap();
         let sums = sums.text().await.unwrap();
         let line = sums.lines().find(|line| line.ends_with("disk.raw")).unwrap();
         let checksum = line.split_whitespace().next().unwrap();
