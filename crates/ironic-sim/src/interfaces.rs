@@ -132,6 +132,21 @@ pub(crate) fn kind_of(field: &str) -> Option<usize> {
     KINDS.iter().position(|(name, _)| *name == kind)
 }
 
+/// Whether a hardware type can do with an interface that is enabled.
+fn supports(driver: &str, kind: &str, value: &str) -> bool {
+    // Any hardware can be deployed, inspected and connected in these ways.
+    if matches!(kind, "deploy" | "network" | "storage" | "console" | "rescue") {
+        return value != "fake" || driver == "fake-hardware";
+    }
+    let generic = value.starts_with("no-") || matches!(value, "agent" | "ipxe" | "pxe" | "noop");
+    match driver {
+        "fake-hardware" => generic || value == "fake",
+        "ipmi" => generic || value == "ipmitool",
+        "redfish" => generic || value.starts_with("redfish"),
+        _ => generic || value.contains("redfish"),
+    }
+}
+
 impl Interfaces {
     /// The defaults of a hardware type.
     ///
@@ -160,12 +175,20 @@ impl Interfaces {
         let (name, enabled) = KINDS[kind];
         self.0[kind] = match value {
             None => Self::of(driver)?.get(kind),
-            Some(value) => enabled.iter().copied().find(|known| *known == value).ok_or_else(|| {
-                Refusal::bad(format!(
-                    "Could not find the following interface in the 'ironic.hardware.interfaces.{name}' entrypoint: \
-                     {value}. Valid interfaces are {enabled:?}."
-                ))
-            })?,
+            Some(value) => {
+                let value = enabled.iter().copied().find(|known| *known == value).ok_or_else(|| {
+                    Refusal::bad(format!(
+                        "Could not find the following interface in the 'ironic.hardware.interfaces.{name}' \
+                         entrypoint: {value}. Valid interfaces are {enabled:?}."
+                    ))
+                })?;
+                if !supports(driver, name, value) {
+                    return Err(Refusal::bad(format!(
+                        "{name} interface implementation '{value}' is not supported by hardware type {driver}"
+                    )));
+                }
+                value
+            }
         };
         Ok(())
     }

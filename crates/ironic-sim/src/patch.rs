@@ -20,6 +20,25 @@ pub(crate) struct Operation<'a> {
     original: &'a Value,
 }
 
+/// The fields that may be changed, besides interfaces and what nothing here reads.
+const PATCHABLE: [&str; 11] = [
+    "automated_clean",
+    "disable_power_off",
+    "driver",
+    "driver_info",
+    "extra",
+    "instance_info",
+    "instance_uuid",
+    "maintenance",
+    "name",
+    "network_data",
+    "properties",
+];
+
+fn is_patchable(field: &str) -> bool {
+    PATCHABLE.contains(&field) || kind_of(field).is_some() || OTHER.iter().any(|(known, _)| *known == field)
+}
+
 /// Reads a patch.
 ///
 /// # Errors
@@ -64,6 +83,30 @@ impl<'a> Operation<'a> {
         kind_of(self.field).map(|_| self.field)
     }
 
+    /// The interface would be another one.
+    pub(crate) fn changes(&self, node: &Node) -> bool {
+        let wanted = self.value.and_then(Value::as_str);
+        kind_of(self.field).is_none_or(|kind| wanted != Some(node.interfaces.get(kind)))
+    }
+
+    /// What Ironic refuses in any state, before it looks at the node.
+    ///
+    /// # Errors
+    /// When nobody may change the field, or network data do not fit their schema.
+    pub(crate) fn check_schema(&self) -> Result<(), Refusal> {
+        if !is_patchable(self.field) {
+            return Err(Refusal::bad(format!(
+                "Cannot patch /{}. Only the following can be updated: {}, interfaces, and descriptive fields",
+                self.field,
+                PATCHABLE.join(", ")
+            )));
+        }
+        match (self.field, &self.key, self.value) {
+            ("network_data", None, Some(Value::Object(data))) => crate::network::check(data),
+            _ => Ok(()),
+        }
+    }
+
     /// The name that the node shall have.
     pub(crate) fn name(&self) -> Option<&'a str> {
         (self.field == "name").then(|| self.value?.as_str()).flatten()
@@ -106,20 +149,14 @@ impl<'a> Operation<'a> {
             "properties" => self.map(&mut node.properties)?,
             "extra" => self.map(&mut node.extra)?,
             "network_data" => {
+                self.check_schema()?;
                 self.map(&mut node.network_data)?;
-                crate::network::check(&node.network_data)?;
             }
             other if OTHER.iter().any(|(known, _)| *known == other) => {
                 node.other
                     .insert(other.to_owned(), self.value.cloned().unwrap_or_default());
             }
-            other => {
-                return Err(Refusal::bad(format!(
-                    "Cannot patch /{other}. Only the following can be updated: automated_clean, disable_power_off, \
-                     driver, driver_info, extra, instance_info, instance_uuid, maintenance, name, network_data, \
-                     properties, interfaces and descriptive fields"
-                )));
-            }
+            _ => self.check_schema()?,
         }
         Ok(())
     }

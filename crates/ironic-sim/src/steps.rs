@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::actions::Deed;
 use crate::machine::{Operation, State};
+use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::view::stamp;
@@ -100,7 +101,32 @@ pub(crate) fn parse(kind: &str, steps: &Value) -> Result<Vec<Step>, Refusal> {
         .collect()
 }
 
+/// The step that nothing of the node could carry out.
+fn impossible(node: &Node) -> Option<&Step> {
+    node.steps.iter().find(|step| {
+        let interface = node.interfaces.named(&step.interface);
+        interface == "fake" || interface.starts_with("no-")
+    })
+}
+
 impl World {
+    /// Refuses steps that the node does not have, before the machine is touched.
+    ///
+    /// # Errors
+    /// Ironic's words about the step.
+    pub(crate) fn check_steps(&self, number: u64, operation: Operation) -> Result<(), String> {
+        let Some(node) = self.nodes.get(&number).filter(|_| operation == Operation::Clean) else {
+            return Ok(());
+        };
+        impossible(node).map_or(Ok(()), |step| {
+            Err(format!(
+                "Cannot clean node {}: node does not support this clean step: {}",
+                node.uuid,
+                step.show()
+            ))
+        })
+    }
+
     /// The ramdisk, or the BMC, carries out the steps of a cleaning or a service.
     ///
     /// # Errors

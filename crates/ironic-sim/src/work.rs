@@ -183,6 +183,7 @@ impl World {
     ) -> Result<(), String> {
         if stage == 0 {
             self.contact(number)?;
+            self.check_steps(number, operation)?;
         }
         let Some(node) = self.nodes.get(&number) else {
             return Ok(());

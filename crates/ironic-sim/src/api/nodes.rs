@@ -20,7 +20,11 @@ use crate::view::{Field, OTHER, View, too_new};
 use crate::world::World;
 
 pub(super) fn get(sim: &Sim, call: &Call) -> Answer {
-    let fields = fields(call, Field::all)?;
+    // Of one node Ironic refuses an unknown field, of a list it fails.
+    let fields = fields(call, Field::all).map_err(|refusal| match refusal.status {
+        StatusCode::INTERNAL_SERVER_ERROR => Refusal::bad(refusal.message),
+        _ => refusal,
+    })?;
     sim.with(|world, _| {
         let number = world.find(&call.id)?;
         show(world, number, &fields, call, StatusCode::OK)
@@ -199,6 +203,9 @@ fn check_patch(
     operations: &[patch::Operation<'_>],
 ) -> Result<(), Refusal> {
     let uuid = node.uuid;
+    for operation in operations {
+        operation.check_schema()?;
+    }
     if node.target.is_some() && !node.state.allows_update() {
         return Err(Refusal::conflict(format!(
             "Node {uuid} can not be updated while a state transition is in progress."
@@ -225,6 +232,7 @@ fn check_patch(
             )));
         }
         if let Some(interface) = operation.interface()
+            && operation.changes(node)
             && !node.maintenance
             && !node.state.allows_interfaces()
         {

@@ -189,18 +189,42 @@ pub(super) fn power(sim: &Sim, call: &Call) -> Answer {
     })
 }
 
+const RAID_LEVELS: [&str; 9] = ["JBOD", "0", "1", "2", "5", "6", "1+0", "5+0", "6+0"];
+
 pub(super) fn raid(sim: &Sim, call: &Call) -> Answer {
     let body = call.json()?;
-    let disks = body["logical_disks"].as_array();
-    if disks.is_none_or(Vec::is_empty) {
-        return Err(Refusal::bad(
-            "RAID config validation error: [] should be non-empty",
-        ));
+    let invalid = |reason: String| Refusal::bad(format!("RAID config validation error: {reason}"));
+    let disks = body["logical_disks"].as_array().map_or(&[][..], Vec::as_slice);
+    // An empty map is no configuration.
+    if body != json!({}) && disks.is_empty() {
+        return Err(invalid("[] should be non-empty".to_owned()));
+    }
+    for disk in disks {
+        if disk["size_gb"].as_u64().is_none_or(|size| size == 0) && disk["size_gb"] != "MAX" {
+            return Err(invalid(format!(
+                "{disk}: 'size_gb' is to be a number above 0, or MAX"
+            )));
+        }
+        let level = disk["raid_level"].as_str().unwrap_or_default();
+        if !RAID_LEVELS.contains(&level) {
+            return Err(invalid(format!(
+                "{disk}: 'raid_level' is not one of {RAID_LEVELS:?}"
+            )));
+        }
     }
     sim.with(|world, _| {
         let number = world.find(&call.id)?;
         world.unlocked(number)?;
         let node = world.node_mut(number)?;
+        if node.interfaces.named("raid") == "no-raid" {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "Driver {} does not support raid (disabled or not implemented).",
+                    node.driver
+                ),
+            ));
+        }
         node.target_raid_config = body.as_object().cloned().unwrap_or_default();
         empty(StatusCode::NO_CONTENT)
     })
