@@ -107,6 +107,11 @@ async fn without_the_webhook_bad_input_is_told_on_the_host_and_harms_no_other() 
             .await
             .unwrap();
     }
+    // Whether it may be deleted without cleaning is not guessed from one that cannot be read.
+    let corrected = json!({"metadata": {"annotations": {"baremetalhost.metal3.io/detached": null}}});
+    for case in applied.iter().filter(|case| case.name.starts_with("detached")) {
+        world.patch(&case.name, corrected.clone()).await;
+    }
     for case in &applied {
         world.is_gone(&case.name).await;
     }

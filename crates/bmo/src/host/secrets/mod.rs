@@ -207,15 +207,20 @@ impl Secrets {
         let beside = Beside::of(&self.client, host);
         let name = &host.spec.bmc.credentials_name;
         let secret_key = beside.key(name);
-        if let Some(known) = self.current(&secret_key) {
-            return Ok(Some(known));
-        }
         // A host that goes takes nothing new.
-        let claim = host.metadata.deletion_timestamp.is_none().then(|| Claim {
+        let wanted = host.metadata.deletion_timestamp.is_none().then(|| Claim {
             owner: host.owner_ref(&()),
             protected: true,
         });
-        let Some(secret) = self.claimed(&beside, name, claim.as_ref()).await? else {
+        // Known by another host that shares it, it still has to get the marks of this one.
+        let unmarked = self.followed.get(&secret_key).is_some_and(|secret| {
+            let missing = wanted.as_ref().and_then(|wanted| claim(&secret.metadata, wanted));
+            missing.is_some()
+        });
+        if !unmarked && let Some(known) = self.current(&secret_key) {
+            return Ok(Some(known));
+        }
+        let Some(secret) = self.claimed(&beside, name, wanted.as_ref()).await? else {
             return Ok(None);
         };
         let version = secret.resource_version().unwrap_or_default();
