@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
-use metal3_host_core::Settings;
+use metal3_api::metal3::host::BareMetalHost;
+use metal3_host_core::{Settings, waits};
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
 use metal3_kit::lease::Leadership;
-use metal3_provisioner::HostKey;
+use metal3_provisioner::{HostKey, WaitReason};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,7 @@ impl Controller {
                 .collect(),
             Err(_) => Vec::new(),
         };
+        self.backend.expect_waiting(queued(&reader, Timestamp::now()));
         let nodes = ReceiverStream::new(changes).map(|key| reference(&key));
         let woken = stream::select_all([by_secrets, by_hardware, by_images]);
         let triggers = stream::select(stream::iter(waiting), stream::select(nodes, woken));
@@ -127,6 +129,19 @@ impl Controller {
             .await;
         Ok(())
     }
+}
+
+/// Hosts that wait for room, and since when.
+fn queued(hosts: &Store<Guarded>, now: Timestamp) -> Vec<(HostKey, Timestamp)> {
+    let hosts = hosts.state();
+    let place = |host: &BareMetalHost| {
+        let wait = waits(host, now).filter(|wait| wait.reason == WaitReason::NoCapacity)?;
+        Some((super::observe::key(host), wait.since?))
+    };
+    hosts
+        .iter()
+        .filter_map(|host| place(host.0.as_ref().ok()?))
+        .collect()
 }
 
 /// The controller would end with its last trigger stream.

@@ -48,14 +48,14 @@ pub(super) async fn inspect(
             }
         }
         "manageable" if args.refresh => start(ironic, host, args).await?,
-        "manageable" => match found(ironic, host, &node).await? {
+        "manageable" => match found(ironic, ironic.registered_full(host).await?).await? {
             Found::Details(details) => {
                 return Ok(Inspection {
                     outcome: Outcome::done().notice("InspectionComplete", "Hardware inspection completed"),
                     details: Some(details),
                 });
             }
-            Found::Nothing => start(ironic, host, args).await?,
+            Found::Nothing(node) => begin(ironic, host, args, *node).await?,
             Found::Unreadable(_) if args.on_failure == OnFailure::Restart => {
                 start(ironic, host, args).await?
             }
@@ -76,18 +76,17 @@ pub(super) async fn inspect(
 enum Found {
     Details(Box<HardwareDetails>),
     /// None, or of an inspection before the last one, which did not end well.
-    Nothing,
+    Nothing(Box<Node>),
     Unreadable(&'static str),
 }
 
-async fn found(ironic: &IronicProvisioner, host: &HostRef, node: &Node) -> Result<Found, Error> {
-    let Some(data) = ironic.client.inventory(&node.uuid).await? else {
-        return Ok(Found::Nothing);
-    };
-    let node = ironic.registered_full(host).await?;
+async fn found(ironic: &IronicProvisioner, node: Node) -> Result<Found, Error> {
     if node.inspection_finished_at.is_none() {
-        return Ok(Found::Nothing);
+        return Ok(Found::Nothing(Box::new(node)));
     }
+    let Some(data) = ironic.client.inventory(&node.uuid).await? else {
+        return Ok(Found::Nothing(Box::new(node)));
+    };
     Ok(match inventory::details(&data) {
         Ok(details) => Found::Details(Box::new(details)),
         Err(cause) => Found::Unreadable(cause),
@@ -96,6 +95,16 @@ async fn found(ironic: &IronicProvisioner, host: &HostRef, node: &Node) -> Resul
 
 async fn start(ironic: &IronicProvisioner, host: &HostRef, args: &InspectArgs) -> Result<Outcome, Error> {
     let node = ironic.registered_full(host).await?;
+    begin(ironic, host, args, node).await
+}
+
+/// Starts with a node that was just read.
+async fn begin(
+    ironic: &IronicProvisioner,
+    host: &HostRef,
+    args: &InspectArgs,
+    node: Node,
+) -> Result<Outcome, Error> {
     let interface = host
         .bmc
         .as_ref()

@@ -30,6 +30,7 @@ pub(super) async fn add(
     host: &HostRef,
     args: &RegisterArgs,
     node: &Node,
+    fresh: bool,
 ) -> Result<Option<Outcome>, Error> {
     let boot = host
         .boot_mac_address
@@ -46,7 +47,11 @@ pub(super) async fn add(
     if wanted.is_empty() {
         return Ok(None);
     }
-    let mut known = ironic.client.macs_of(&node.uuid).await?;
+    let mut known = if fresh {
+        Vec::new()
+    } else {
+        ironic.client.macs_of(&node.uuid).await?
+    };
     for (mac, pxe) in wanted {
         if known.contains(&mac) {
             continue;

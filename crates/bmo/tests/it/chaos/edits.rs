@@ -61,7 +61,7 @@ impl Fleet {
             let name = format!("{word}-{number}");
             let mut builder = new_host(NAMESPACE, &name);
             if kind == Kind::Wild {
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     // Boots from the network, and so needs room.
                     builder = builder.bmc(&format!("redfish://{name}.{NAMESPACE}.test/redfish/v1/Systems/1"));
                 }
@@ -147,7 +147,7 @@ impl Fleet {
                     _ => return self.create_again(number).await,
                 }
             }
-            0..50 => json!({"spec": {"online": roll % 2 == 0}}),
+            0..50 => json!({"spec": {"online": roll.is_multiple_of(2)}}),
             50..60 => annotate("reboot.metal3.io", json!("")),
             60..65 => annotate("reboot.metal3.io", json!(r#"{"mode":"hard"}"#)),
             65..70 => annotate("reboot.metal3.io/chaos", json!("")),

@@ -51,7 +51,7 @@ pub(super) async fn configure(
         Err(stopped) => return Ok(stopped),
     };
     if ports::are_due(&state)
-        && let Some(stopped) = ports::add(ironic, request.host, request.args, &node).await?
+        && let Some(stopped) = ports::add(ironic, request.host, request.args, &node, request.fresh).await?
     {
         return Ok(stopped);
     }

@@ -24,6 +24,7 @@ pub(super) async fn create(ironic: &IronicProvisioner, request: &Request<'_>) ->
             let id = Some(NodeId(node.uuid.clone()));
             let fresh = Request {
                 credentials_changed: false,
+                fresh: true,
                 bmc: request.bmc.clone(),
                 ..*request
             };

@@ -31,6 +31,8 @@ struct Request<'a> {
     credentials_changed: bool,
     /// What [`fingerprint`] says.
     fingerprint: u64,
+    /// The node was made in this very pass: it has no ports yet.
+    fresh: bool,
 }
 
 pub(super) async fn register(
@@ -64,6 +66,7 @@ pub(super) async fn register(
         access,
         credentials_changed: args.credentials_changed || unwritten,
         fingerprint: fingerprint(host, args),
+        fresh: false,
         bmc,
     };
     if unchanged(ironic, &request) {
