@@ -25,7 +25,7 @@ suite "format, arrows, purity, drift, parity, lints" cargo xtask check fmt arrow
 # What needs a real Ironic is ignored here and run next; nothing else may be.
 suite "units, properties, adapters, contract, real kube-apiserver" cargo test --locked --workspace --exclude metal3-e2e
 ignored=$(awk '/^test result:/ {i += $8} END {print i + 0}' "$log")
-TB_DIR=$bed TB_PORT=${TB_PORT:-27385} TB_HOSTS=39 TB_IPMI=11 hack/testbed/ironic.sh up
+TB_DIR=$bed TB_PORT=${TB_PORT:-27385} TB_HOSTS=41 TB_IPMI=11 hack/testbed/ironic.sh up
 METAL3_TEST_IRONIC_ENV=$bed/env suite "conformance on a real Ironic" cargo test --locked -p metal3-ironic --test it -- --ignored
 ran=$(awk '/^test result:/ {p = $4} END {print p + 0}' "$log")
 # They wait for Ironic most of the time: all at once.

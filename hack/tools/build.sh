@@ -32,6 +32,7 @@ clusterctl|capi|sigs.k8s.io/cluster-api/cmd/clusterctl|$CV
 capi-core-manager|capi|sigs.k8s.io/cluster-api/core|$CV
 capi-kubeadm-bootstrap-manager|capi|sigs.k8s.io/cluster-api/bootstrap/kubeadm|$CV
 capi-kubeadm-control-plane-manager|capi|sigs.k8s.io/cluster-api/controlplane/kubeadm|$CV
+baremetal-operator|bmo|github.com/metal3-io/baremetal-operator|
 tb-kubelet|kubelet|.|
 tb-certmanager|certmanager|.|
 grpcurl|grpcurl|github.com/fullstorydev/grpcurl/cmd/grpcurl|-X main.version=v1.9.4

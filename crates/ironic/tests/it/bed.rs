@@ -106,6 +106,14 @@ impl Bed {
         answer.json().await.unwrap_or_default()
     }
 
+    /// Where Ironic is, with the version.
+    pub(crate) fn endpoint(&self) -> String {
+        match self {
+            Self::Sim(sim) => sim.endpoint.clone(),
+            Self::Real(real) => real.get("IRONIC_ENDPOINT").to_owned(),
+        }
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         match self {
             Self::Sim(sim) => Settings::new(&sim.endpoint),

@@ -4,6 +4,7 @@
 //! * `registration`, `ramdisk`, `states`, `recovery`, `load`: what only a simulation can be made to do
 //! * `credentials`, `raid`: what holds for every Ironic, in the same file for both
 //! * `tls`: certificates of both sides and the login, and their renewal
+//! * `trace_upstream`: the operator of the Metal3 project drives the simulation
 //! * `client_trouble`, `mirror_pages`, `odd`: answers that no Ironic gives, or seldom, but proxies do
 //! * `capacity_queue`, `orphans`: what the adapter knows of all hosts together
 //!
@@ -31,3 +32,6 @@ mod recovery;
 mod registration;
 mod states;
 mod tls;
+mod trace_golden;
+mod trace_recorder;
+mod trace_upstream;

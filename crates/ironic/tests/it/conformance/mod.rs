@@ -1,7 +1,10 @@
 //! What holds for every Ironic.
 
+mod drift;
 mod on_real;
 mod on_sim;
+mod probes;
+mod traces;
 
 use metal3_api::metal3::host::ProvisioningState;
 use metal3_provisioner::{
@@ -172,7 +175,7 @@ async fn a_host_that_must_stay_on_is_restarted(bed: &Bed) {
         }
     })
     .await;
-    assert_eq!(started.notices[0].reason, "Reboot");
+    assert_eq!(started.notices[0].reason, "Rebooted");
     assert_eq!(host.power(PowerTarget::On).await.failure, None);
     assert_eq!(host.is_on().await, Some(true));
     assert_eq!(host.delete().await.failure, None);

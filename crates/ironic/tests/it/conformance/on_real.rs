@@ -1,4 +1,4 @@
-//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks. Machines 1 to 11 are used.
+//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks. Machines 1 to 11, 19, 40 and 41 are used.
 
 use crate::bed::{Bed, Scheme};
 
@@ -66,4 +66,22 @@ async fn a_host_is_deployed_by_network_boot_with_redfish() {
 #[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
 async fn a_host_is_deployed_by_network_boot_with_ipmi() {
     super::a_host_is_deployed_by_network_boot(&Bed::real(), 11, Scheme::Ipmi).await;
+}
+
+#[tokio::test]
+#[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
+async fn answers_are_those_of_the_table() {
+    super::drift::answers_are_those_of_the_table(&Bed::real()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
+async fn changes_are_asked_for_in_the_words_of_upstream() {
+    super::traces::changes_are_asked_for_in_the_words_of_upstream(&Bed::real()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
+async fn an_external_host_is_forgotten_in_the_words_of_upstream() {
+    super::traces::an_external_host_is_forgotten_in_the_words_of_upstream(&Bed::real()).await;
 }

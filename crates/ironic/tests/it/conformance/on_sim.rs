@@ -56,3 +56,18 @@ async fn a_host_is_deployed_by_network_boot_with_redfish() {
 async fn a_host_is_deployed_by_network_boot_with_ipmi() {
     super::a_host_is_deployed_by_network_boot(&Bed::sim().await, 11, Scheme::Ipmi).await;
 }
+
+#[tokio::test]
+async fn answers_are_those_of_the_table() {
+    super::drift::answers_are_those_of_the_table(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn changes_are_asked_for_in_the_words_of_upstream() {
+    super::traces::changes_are_asked_for_in_the_words_of_upstream(&Bed::sim().await).await;
+}
+
+#[tokio::test]
+async fn an_external_host_is_forgotten_in_the_words_of_upstream() {
+    super::traces::an_external_host_is_forgotten_in_the_words_of_upstream(&Bed::sim().await).await;
+}
