@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} CARGO_TERM_COLOR=never INSTA_UPDATE=no
 # The same cases each time, so that a red run is about the change; explore with another seed.
-export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261124}
+export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-20261124} METAL3_TEST_SEED=${METAL3_TEST_SEED:-20261124}
 [ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "HOME=$HOME" "${BASH_SOURCE[0]}" "$@"
 log=$(mktemp) bed=$(mktemp -d) begin=$SECONDS
 trap 'TB_DIR=$bed hack/testbed/ironic.sh down 2>/dev/null; rm -rf "$log" "$bed"' EXIT
