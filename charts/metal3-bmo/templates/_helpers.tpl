@@ -68,12 +68,14 @@ caBundle: {{ $pem | required "tls.caBundle: tls.source secret needs the PEM of t
 
 {{/* Ironic's API; says what to do when there is none. */}}
 {{- define "metal3-bmo.ironicEndpoint" -}}
-{{- if .Values.ironic.endpoint -}}
+{{- if .Values.ironic.resource.name -}}
+https://{{ .Values.ironic.resource.name }}.{{ .Values.ironic.resource.namespace | default .Release.Namespace }}.svc
+{{- else if .Values.ironic.endpoint -}}
 {{ .Values.ironic.endpoint }}
 {{- else if .Values.ironicSim.enabled -}}
 http://metal3-ironic-sim.{{ .Release.Namespace }}.svc:6385/v1
 {{- else -}}
-{{ fail (printf "\n\nNo Ironic: set %[1]sironic.endpoint (for example https://ironic.example.com:6385/v1), or %[1]sironicSim.enabled=true to try Metal3 without hardware." (include "metal3-bmo.prefix" .)) }}
+{{ fail (printf "\n\nNo Ironic: set %[1]sironic.endpoint (for example https://ironic.example.com:6385/v1), %[1]sironic.resource.name, or %[1]sironicSim.enabled=true to try Metal3 without hardware." (include "metal3-bmo.prefix" .)) }}
 {{- end -}}
 {{- end }}
 

@@ -60,13 +60,17 @@ async fn rejected_hosts_are_listed_in_the_condition_and_a_freed_host_is_claimed(
         message.contains("none of 3 hosts can be claimed: 2 claimed (a, b); 1 label-mismatch"),
         "{message}"
     );
-    let events = bed.kube.events();
-    assert!(
-        events.iter().any(|event| event["type"] == "Warning"
-            && event["reason"] == "AssociateBareMetalHostFailed"
-            && event["involvedObject"]["name"] == "m"),
-        "{events:?}"
-    );
+    // Told after the condition was written.
+    wait::until("the event", wait::LONG, async || {
+        let events = bed.kube.events();
+        let told = events.iter().any(|event| {
+            event["type"] == "Warning"
+                && event["reason"] == "AssociateBareMetalHostFailed"
+                && event["involvedObject"]["name"] == "m"
+        });
+        if told { Ok(()) } else { Err(format!("{events:?}")) }
+    })
+    .await;
 
     bed.hosts.change("h", |host| host.consumer = None);
     assert_eq!(annotated(&bed, "m").await, "ns/h");

@@ -20,6 +20,7 @@ mod errors;
 mod hardware_data;
 mod ironic;
 mod ironic_real;
+mod ironic_resource;
 mod leader;
 mod lend;
 mod life;

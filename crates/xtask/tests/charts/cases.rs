@@ -48,7 +48,7 @@ metal3-capm3:
         "
 metal3-bmo:
   watchNamespaces: [metal3, edge]
-  ironic: {endpoint: 'https://ironic.example.com:6385/v1'}
+  ironic: {resource: {name: ironic, namespace: ironic-system}}
 metal3-capm3:
   watchNamespaces: [metal3]
 ",

@@ -71,6 +71,7 @@ fn roles_are_the_lists_that_the_tests_run_under() {
             want(0, "", &reviews);
             want(0, "metal3", &rest);
             want(0, "edge", &rest);
+            want(0, "ironic-system", &rules("metal3-bmo", "ironic-resource-rules"));
             want(1, "metal3", &capm3);
         } else {
             want(0, "", &bmo);
