@@ -111,15 +111,6 @@ async fn a_host_waits_for_the_ironic_resource_and_goes_on_once_it_is_ready() {
     api.create(&PostParams::default(), &object).await.unwrap();
     says(&world, "its operator has not said so yet").await;
 
-    let ready = |generation: i64| -> Value {
-        json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": generation}]}})
-    };
-    let parameters = PatchParams::default();
-    api.patch_status("ironic", &parameters, &Patch::Merge(&ready(1)))
-        .await
-        .unwrap();
-    says(&world, "ironic-login").await;
-
     let login: Secret = serde_json::from_value(json!({
         "metadata": {"name": "ironic-login"},
         "stringData": {"username": "ironic", "password": "secret"},
@@ -128,6 +119,13 @@ async fn a_host_waits_for_the_ironic_resource_and_goes_on_once_it_is_ready() {
     world
         .secrets()
         .create(&PostParams::default(), &login)
+        .await
+        .unwrap();
+    let ready = |generation: i64| -> Value {
+        json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": generation}]}})
+    };
+    let parameters = PatchParams::default();
+    api.patch_status("ironic", &parameters, &Patch::Merge(&ready(1)))
         .await
         .unwrap();
     world.reaches("a", "available").await;

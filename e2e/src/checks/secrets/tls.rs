@@ -1,12 +1,13 @@
 //! TLS as another implementation sees it: OpenSSL.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ServiceReference, ValidatingWebhookConfiguration,
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -20,7 +21,8 @@ use super::super::Context;
 use crate::stack::NAMESPACE;
 
 const HOST_SERVICE: &str = "baremetal-operator-host-service";
-const WEBHOOKS: &str = "capm3-webhook-service";
+/// Its webhooks have another CA than the HostService.
+const CAPM3_WEBHOOKS: &str = "capm3-webhook-service";
 /// How an HTTP/2 client begins: a preface and its empty settings.
 const PLAINTEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -28,23 +30,47 @@ pub(super) async fn check(context: &Context) -> Result<()> {
     let folder = context.bed.dir.join("tls");
     std::fs::create_dir_all(&folder)?;
     let bundles = bundles(context).await?;
-    let (_, bundle) = bundles.first().context("no webhook of ours is configured")?;
-    let webhook_ca = file(&folder, "webhook.crt", bundle)?;
-    host_service(context, &folder, &webhook_ca).await?;
+    let other = bundles
+        .iter()
+        .find(|bundle| bundle.service == CAPM3_WEBHOOKS)
+        .context("no webhook of capm3 is configured")?;
+    let other_ca = file(&folder, "webhook.crt", &other.ca)?;
+    host_service(context, &folder, &other_ca).await?;
 
-    for (what, bundle) in &bundles {
-        let ca = file(&folder, "bundle.crt", bundle)?;
-        let server = Server::new(WEBHOOKS, 443);
+    let mut verified = BTreeMap::<&str, usize>::new();
+    for Bundle { of, service, ca } in &bundles {
+        let ca = file(&folder, "bundle.crt", ca)?;
+        let server = Server::new(service, 443);
         server
             .verify(&ca, &[])
             .await
-            .with_context(|| format!("the caBundle of {what} does not verify {}", server.name))?;
+            .with_context(|| format!("the caBundle of {of} does not verify {}", server.name))?;
+        *verified.entry(service).or_default() += 1;
     }
-    context.progress.line(&format!(
-        "{WEBHOOKS}: its certificate verifies with each of {} caBundles of webhooks and CRDs",
-        bundles.len()
-    ));
+    for (service, count) in verified {
+        context.progress.line(&format!(
+            "{service}: its certificate verifies with each of {count} caBundles of webhooks and CRDs"
+        ));
+    }
     ironic(context).await
+}
+
+/// With what the API server verifies a Service.
+struct Bundle {
+    /// The webhook, or the CRD that is converted.
+    of: String,
+    service: String,
+    ca: Vec<u8>,
+}
+
+impl Bundle {
+    fn new(of: String, service: String, ca: Option<ByteString>) -> Self {
+        Self {
+            of,
+            service,
+            ca: ca.map(|ca| ca.0).unwrap_or_default(),
+        }
+    }
 }
 
 /// A Service as a client dials it.
@@ -160,13 +186,8 @@ async fn published_ca(context: &Context) -> Result<Vec<u8>> {
 }
 
 /// The CA bundles by which the API server knows our webhooks.
-async fn bundles(context: &Context) -> Result<Vec<(String, Vec<u8>)>> {
+async fn bundles(context: &Context) -> Result<Vec<Bundle>> {
     let (client, all) = (context.client.clone(), ListParams::default());
-    let ours = |service: &Option<ServiceReference>| {
-        service
-            .as_ref()
-            .is_some_and(|service| service.namespace == NAMESPACE)
-    };
     let mut configs = Vec::new();
     for configuration in Api::<ValidatingWebhookConfiguration>::all(client.clone())
         .list(&all)
@@ -182,31 +203,25 @@ async fn bundles(context: &Context) -> Result<Vec<(String, Vec<u8>)>> {
         let webhooks = configuration.webhooks.into_iter().flatten();
         configs.extend(webhooks.map(|webhook| (webhook.name, webhook.client_config)));
     }
-    let mut found: Vec<(String, Option<ByteString>)> = configs
+    let mut found: Vec<Bundle> = configs
         .into_iter()
-        .filter(|(_, to)| ours(&to.service))
-        .map(|(name, to)| (name, to.ca_bundle))
+        .filter_map(|(name, to)| {
+            let to_service = to.service.filter(|service| service.namespace == NAMESPACE)?;
+            Some(Bundle::new(name, to_service.name, to.ca_bundle))
+        })
         .collect();
     for crd in Api::<CustomResourceDefinition>::all(client).list(&all).await? {
-        let conversion = crd
-            .spec
-            .conversion
-            .as_ref()
-            .and_then(|conversion| conversion.webhook.as_ref());
-        if let Some(to) = conversion.and_then(|webhook| webhook.client_config.as_ref())
-            && to
-                .service
-                .as_ref()
-                .is_some_and(|service| service.namespace == NAMESPACE)
+        let conversion = crd.spec.conversion.as_ref();
+        let webhook = conversion.and_then(|conversion| conversion.webhook.as_ref());
+        if let Some(to) = webhook.and_then(|webhook| webhook.client_config.as_ref())
+            && let Some(service) = &to.service
+            && service.namespace == NAMESPACE
         {
-            found.push((crd.name_any(), to.ca_bundle.clone()));
+            let service = service.name.clone();
+            found.push(Bundle::new(crd.name_any(), service, to.ca_bundle.clone()));
         }
     }
-    let bytes = |bundle: Option<ByteString>| bundle.map(|bundle| bundle.0).unwrap_or_default();
-    Ok(found
-        .into_iter()
-        .map(|(name, bundle)| (name, bytes(bundle)))
-        .collect())
+    Ok(found)
 }
 
 /// The real one is reached by TLS, the simulation needs none.
