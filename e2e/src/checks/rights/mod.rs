@@ -42,6 +42,7 @@ const IDLE: [(&str, &str, &str, &str, &str); 9] = [
         "patch",
         "used when a host is inspected again, or deleted",
     ),
+    (BMO, "", "events", "patch", "used when the same is told again"),
     (
         BMO,
         "",
