@@ -20,7 +20,7 @@ use crate::stack::{BMO, CAPM3, NAMESPACE};
 const CAPM3_ACCOUNT: &str = "capm3-manager";
 
 /// Rights that may lie idle: who, group, resource, verb, why.
-const IDLE: [(&str, &str, &str, &str, &str); 9] = [
+const IDLE: [(&str, &str, &str, &str, &str); 10] = [
     (
         BMO,
         "metal3.io",
