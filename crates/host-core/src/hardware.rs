@@ -27,7 +27,7 @@ pub(crate) fn take_over(pass: &mut Pass<'_>) {
         let message = format!("removing annotation {NAME}: the HardwareData of the host counts for more");
         pass.event(EventKind::Normal, "RemoveAnnotation", message);
     } else {
-        match strict(text) {
+        match HardwareDetails::read_strictly(text) {
             Ok(details) => take(pass, details, &format!("annotation {NAME}")),
             Err(error) => {
                 let message = format!("removing annotation {NAME}: it cannot be read: {error}");
@@ -43,18 +43,5 @@ fn take(pass: &mut Pass<'_>, details: HardwareDetails, from: &str) {
         pass.status.hardware = Some(details);
         let message = format!("hardware details taken from {from}");
         pass.event(EventKind::Normal, "UpdateHardwareDetails", message);
-    }
-}
-
-/// A field that nobody reads is a typo.
-fn strict(text: &str) -> Result<HardwareDetails, String> {
-    let mut unknown = Vec::new();
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let read = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()));
-    let details = read.map_err(|error| error.to_string())?;
-    reader.end().map_err(|error| error.to_string())?;
-    match unknown.first() {
-        None => Ok(details),
-        Some(field) => Err(format!("unknown field {field:?}")),
     }
 }

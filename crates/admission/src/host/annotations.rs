@@ -93,25 +93,12 @@ fn hardware(host: &Host) -> Option<Problem> {
         "when hardware details are provided, inspection must be disabled: set inspectionMode to disabled"
             .to_owned()
     } else {
-        let error = strict(details).err()?;
+        let error = HardwareDetails::read_strictly(details).err()?;
         format!(
             "error decoding the {NAME} annotation: {error}; see `kubectl explain hardwaredata.spec.hardware`"
         )
     };
     Some(Problem::new(&field(NAME), &text, (details, disabled)))
-}
-
-/// A field that nobody reads is a typo.
-fn strict(details: &str) -> Result<HardwareDetails, String> {
-    let mut unknown = Vec::new();
-    let mut reader = serde_json::Deserializer::from_str(details);
-    let read = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()));
-    let details = read.map_err(|error| error.to_string())?;
-    reader.end().map_err(|error| error.to_string())?;
-    match unknown.first() {
-        None => Ok(details),
-        Some(field) => Err(format!("unknown field {field:?}")),
-    }
 }
 
 /// Any text may be given; what looks like arguments has to be some, or a host would be deleted otherwise than meant.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod annotations;
+mod changes;
 mod corpus;
 mod hosts;
 mod others;
@@ -58,4 +60,23 @@ fn created(object: &Value) -> Vec<String> {
 
 fn updated(object: &Value, old: &Value) -> Vec<String> {
     review::<Host>(object, Some(old)).errors
+}
+
+fn spec(patch: &Value) -> Value {
+    with(host(), &json!({"spec": patch}))
+}
+
+fn bmc(address: &str) -> Value {
+    json!({"bmc": {"address": address}})
+}
+
+/// One error alone, with each of these parts; none when there are no parts.
+fn expect(what: &str, errors: &[String], parts: &[&str]) {
+    assert_eq!(errors.len(), usize::from(!parts.is_empty()), "{what}: {errors:?}");
+    for part in parts {
+        assert!(
+            errors[0].contains(part),
+            "{what}: {part:?} is missing in {errors:?}"
+        );
+    }
 }

@@ -70,6 +70,24 @@ pub struct HardwareDetails {
     pub hostname: Option<String>,
 }
 
+impl HardwareDetails {
+    /// Reads what a user wrote into an annotation. A field that nobody reads is a typo.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn read_strictly(text: &str) -> Result<Self, String> {
+        let mut unknown = Vec::new();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let read = serde_ignored::deserialize(&mut reader, |path| unknown.push(path.to_string()));
+        let details = read.map_err(|error| error.to_string())?;
+        reader.end().map_err(|error| error.to_string())?;
+        match unknown.first() {
+            None => Ok(details),
+            Some(field) => Err(format!("unknown field {field:?}")),
+        }
+    }
+}
+
 /// Maker of the machine.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
