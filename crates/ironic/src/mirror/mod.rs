@@ -6,6 +6,7 @@
 
 mod pace;
 mod row;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::row::{Row, Words};
+pub use self::view::{Business, Load, Named};
 use crate::client::{Client, MARKER_GONE, Node};
 
 /// Ironic's own limit.
@@ -52,37 +54,6 @@ pub struct Mirror {
     complete: watch::Sender<bool>,
     poke: Notify,
     changes: mpsc::Sender<HostKey>,
-}
-
-/// How a node stands to the limit of those that are busy on the network at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Business {
-    /// It counts.
-    Busy,
-    /// It does not count now, but the operation may go on: a clean node waits to be deployed.
-    Paused,
-    /// It does not count.
-    Resting,
-}
-
-/// What is busy on the network.
-#[derive(Clone, Debug, Default)]
-pub struct Load {
-    /// Nodes that count.
-    pub busy: u32,
-    /// How those stand to it that were asked for, and when the reading began that showed it.
-    pub of: HashMap<String, (Business, Instant)>,
-}
-
-/// A node that is named after a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Identifier of the node.
-    pub node: String,
-    /// The host of its name.
-    pub key: HostKey,
-    /// Where it is.
-    pub provision_state: String,
 }
 
 impl Mirror {
@@ -256,17 +227,6 @@ impl Mirror {
         )
     }
 
-    /// The node as of a moment after our own last write to it. `None`: ask Ironic.
-    pub fn node(&self, uuid: &str) -> Option<Arc<Node>> {
-        let state = self.lock();
-        let entry = state.by_uuid.get(uuid)?;
-        let outdated = state
-            .written
-            .get(uuid)
-            .is_some_and(|written| *written >= entry.as_of);
-        (!outdated).then(|| Arc::new(entry.row.node(uuid)))
-    }
-
     /// A node was read by itself, by a request that began at `as_of`.
     pub fn seen(&self, node: &Node, as_of: Instant) {
         let mut guard = self.lock();
@@ -290,50 +250,6 @@ impl Mirror {
         self.poke.notify_one();
     }
 
-    /// How many nodes are busy and boot from the network, and how some of them stand to that. All at one moment.
-    pub fn load<'a>(&self, nodes: impl IntoIterator<Item = &'a str>) -> Load {
-        let state = self.lock();
-        let of = |uuid: &str| {
-            let entry = state.by_uuid.get(uuid)?;
-            let business = if entry.row.is_busy_on_network() {
-                Business::Busy
-            } else if entry.row.provision_state.as_ref() == "available" {
-                Business::Paused
-            } else {
-                Business::Resting
-            };
-            Some((uuid.to_owned(), (business, entry.as_of)))
-        };
-        Load {
-            busy: state.busy,
-            of: nodes.into_iter().filter_map(of).collect(),
-        }
-    }
-
-    /// Nodes that are named after hosts that `wanted` picks.
-    pub fn named(&self, wanted: impl Fn(&HostKey) -> bool) -> Vec<Named> {
-        let state = self.lock();
-        let named = state.by_uuid.iter().filter_map(|(uuid, entry)| {
-            let key = entry.row.name.as_deref().and_then(host_key)?;
-            wanted(&key).then(|| Named {
-                node: uuid.as_ref().to_owned(),
-                key,
-                provision_state: entry.row.provision_state.as_ref().to_owned(),
-            })
-        });
-        named.collect()
-    }
-
-    /// How many nodes there are.
-    pub fn len(&self) -> usize {
-        self.lock().by_uuid.len()
-    }
-
-    /// There are none, or they were not read yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -346,99 +262,4 @@ fn host_key(name: &str) -> Option<HostKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(uuid: &str, state: &str) -> Node {
-        Node {
-            uuid: uuid.into(),
-            name: Some(format!("ns~{uuid}")),
-            provision_state: state.into(),
-            ..Node::default()
-        }
-    }
-
-    fn keys(changed: Vec<HostKey>) -> Vec<String> {
-        changed.into_iter().map(|key| key.name).collect()
-    }
-
-    #[test]
-    fn only_hosts_whose_node_changed_are_told() {
-        let (mirror, _changes) = Mirror::new();
-        let all = || vec![node("a", "manageable"), node("b", "manageable")];
-        assert!(
-            mirror.take(all(), Instant::now()).is_empty(),
-            "the first reading is no news"
-        );
-        assert!(mirror.take(all(), Instant::now()).is_empty());
-        let changed = mirror.take(
-            vec![node("a", "inspecting"), node("b", "manageable")],
-            Instant::now(),
-        );
-        assert_eq!(keys(changed), ["a"]);
-        assert_eq!(
-            keys(mirror.take(vec![node("a", "inspecting")], Instant::now())),
-            ["b"]
-        );
-    }
-
-    #[test]
-    fn an_own_write_outdates_what_is_known_until_the_next_reading() {
-        let (mirror, _changes) = Mirror::new();
-        let before = Instant::now();
-        mirror.take(vec![node("a", "manageable")], before);
-        assert!(mirror.node("a").is_some());
-        mirror.wrote("a");
-        assert!(mirror.node("a").is_none());
-        // A reading that began before the write proves nothing.
-        mirror.take(vec![node("a", "manageable")], before);
-        assert!(mirror.node("a").is_none());
-        // The node looks the same after it went through a transition: the host is told all the same.
-        assert_eq!(
-            keys(mirror.take(vec![node("a", "manageable")], Instant::now())),
-            ["a"]
-        );
-        assert!(mirror.node("a").is_some());
-    }
-
-    #[test]
-    fn what_was_read_by_itself_meanwhile_is_newer_than_the_listing() {
-        let (mirror, _changes) = Mirror::new();
-        let began = Instant::now();
-        mirror.take(vec![node("a", "manageable")], began);
-        mirror.seen(&node("a", "inspecting"), Instant::now());
-        mirror.seen(&node("new", "enroll"), Instant::now());
-        let changed = mirror.take(vec![node("a", "manageable")], began);
-        assert!(changed.is_empty(), "{changed:?}");
-        assert_eq!(mirror.node("a").unwrap().provision_state, "inspecting");
-        assert!(
-            mirror.node("new").is_some(),
-            "it was made after its page was read"
-        );
-        assert_eq!(mirror.load([]).busy, 1);
-        // The next listing shows that it is gone, and what became of the other.
-        let changed = mirror.take(vec![node("a", "manageable")], Instant::now());
-        assert_eq!(keys(changed), ["a", "new"]);
-        assert_eq!((mirror.load([]).busy, mirror.len()), (0, 1));
-    }
-
-    #[test]
-    fn pages_that_overlap_are_no_news() {
-        let (mirror, _changes) = Mirror::new();
-        let twice = || vec![node("a", "active"), node("a", "active")];
-        mirror.take(twice(), Instant::now());
-        assert!(mirror.take(twice(), Instant::now()).is_empty());
-        assert_eq!(mirror.len(), 1);
-    }
-
-    #[test]
-    fn a_wiped_database_is_told_to_all_hosts() {
-        let (mirror, _changes) = Mirror::new();
-        mirror.take(vec![node("a", "active"), node("b", "deploying")], Instant::now());
-        assert_eq!(mirror.load([]).busy, 1);
-        let mut gone = keys(mirror.take(Vec::new(), Instant::now()));
-        gone.sort();
-        assert_eq!(gone, ["a", "b"]);
-        assert_eq!((mirror.load([]).busy, mirror.len()), (0, 0));
-    }
-}
+mod tests;
