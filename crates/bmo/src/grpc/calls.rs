@@ -1,81 +1,23 @@
 //! What the mutating calls and listings do, after the caller was admitted.
 
-use std::sync::{Arc, PoisonError, Weak};
-
-use metal3_rpc::reason::{self, Reason};
+use metal3_rpc::reason::Reason;
 use metal3_rpc::v1;
-use metal3_rpc::v1::claim_host_response::Reason as ClaimReason;
 use metal3_rpc::v1::provision_host_response::Result as ProvisionResult;
 use metal3_rpc::v1::release_host_response::Phase;
-use metal3_rpc::v1::{Consumer, Host};
+use metal3_rpc::v1::Host;
 use tonic::Status;
 
-use super::allocate::{self, Choice};
 use super::intent::{self, Release};
-use super::request::{conflict, consumer, host_key, invalid, missing, not_found, overdue, own, wish};
+use super::request::{conflict, consumer, host_key, invalid, missing, not_found, overdue, own};
 use super::selector::Matcher;
 use super::service::Service;
 
 /// Attempts against other writers of the same host before the caller is told to try again.
-const WRITE_ATTEMPTS: usize = 6;
+pub(super) const WRITE_ATTEMPTS: usize = 6;
 const DEFAULT_PAGE: usize = 500;
 const MAX_PAGE: usize = 1000;
 
 impl Service {
-    fn claim_lock(&self, consumer: &Consumer) -> Arc<tokio::sync::Mutex<()>> {
-        let key = format!(
-            "{}/{}/{}/{}",
-            consumer.group(),
-            consumer.kind,
-            consumer.namespace,
-            consumer.name
-        );
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = claims.get(&key).and_then(Weak::upgrade) {
-            return lock;
-        }
-        claims.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(tokio::sync::Mutex::new(()));
-        claims.insert(key, Arc::downgrade(&lock));
-        lock
-    }
-
-    pub(super) async fn claim(&self, request: v1::ClaimHostRequest) -> Result<v1::ClaimHostResponse, Status> {
-        let consumer = consumer(request.consumer.as_ref())?;
-        let wish = wish(&request, consumer)?;
-        let lock = self.claim_lock(consumer);
-        let _one_at_a_time = lock.lock().await;
-        for _ in 0..WRITE_ATTEMPTS {
-            let (hosts, _) = self.index.list(&request.namespace);
-            let (candidates, reason) = match allocate::choose(&wish, hosts.iter()) {
-                Choice::Existing(host) => (vec![host], ClaimReason::Existing),
-                Choice::Candidates(hosts, reason) => (hosts, reason),
-                Choice::None(rejections) => {
-                    let message = allocate::explain(&request.namespace, &rejections);
-                    return Err(reason::no_host_available(message, &rejections));
-                }
-            };
-            // The best candidate only: after a conflict the index knows more, so the choice is made again.
-            let Some(host) = candidates.first() else { continue };
-            let patch = intent::claim(host, &request, consumer)?;
-            if let Some(host) = self.store.write(host, patch).await? {
-                // Before anything else: the host's controller goes on at once, and tells of it.
-                tracing::info!(host = %intent::title(&host), consumer = %consumer.name, ?reason, "host claimed");
-                if reason != ClaimReason::Existing {
-                    self.store.tell(&host, consumer, "Claimed", "claimed").await;
-                }
-                self.store.label_credentials(&host, &request.cluster_name).await?;
-                let failure_domain = host.failure_domain.clone();
-                return Ok(v1::ClaimHostResponse {
-                    host: Some(host),
-                    reason: reason.into(),
-                    failure_domain,
-                });
-            }
-        }
-        Err(conflict(&format!("hosts of namespace {}", request.namespace)))
-    }
-
     pub(super) async fn provision(
         &self,
         request: v1::ProvisionHostRequest,

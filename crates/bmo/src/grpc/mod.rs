@@ -8,6 +8,7 @@
 mod allocate;
 mod auth;
 mod calls;
+mod claim;
 mod index;
 mod intent;
 mod project;
