@@ -49,30 +49,20 @@ impl Authority {
         Self(caller::Authority::new(client, Some(AUDIENCE)))
     }
 
-    /// Lets the call pass, or says why not. An empty namespace means all namespaces.
+    /// Lets who is known by now do it, or says why not. An empty namespace means all namespaces.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` or `PERMISSION_DENIED`; `UNAVAILABLE` when Kubernetes could not be asked.
-    pub(super) async fn check(
-        &self,
-        metadata: &MetadataMap,
-        verb: Verb,
-        namespace: &str,
-    ) -> Result<(), Status> {
-        let user = self.authenticate(metadata).await?;
-        let name = user.username.clone().unwrap_or_default();
+    /// `PERMISSION_DENIED`; `UNAVAILABLE` when Kubernetes could not be asked.
+    pub(super) async fn permit(&self, caller: &UserInfo, verb: Verb, namespace: &str) -> Result<(), Status> {
+        let name = caller.username.as_deref().unwrap_or_default();
         let deed = Deed::Resource {
             group: AUTHORIZATION_GROUP,
             resource: "hosts",
             verb: verb.as_str(),
             namespace: namespace.to_owned(),
         };
-        if self
-            .0
-            .may(user, deed)
-            .await
-            .map_err(|error| unavailable(&error))?
-        {
+        let allowed = self.0.may(caller.clone(), deed).await;
+        if allowed.map_err(|error| unavailable(&error))? {
             return Ok(());
         }
         let place = if namespace.is_empty() {
@@ -80,7 +70,7 @@ impl Authority {
         } else {
             format!("namespace {namespace}")
         };
-        tracing::warn!(user = %name, verb = verb.as_str(), %place, "call denied");
+        tracing::warn!(user = name, verb = verb.as_str(), %place, "call denied");
         Err(Reason::Forbidden.status(
             format!(
                 "{name} may not {} hosts in {place}: grant verb {} on resource hosts of API group {AUTHORIZATION_GROUP} \
@@ -88,11 +78,15 @@ impl Authority {
                 verb.as_str(),
                 verb.as_str()
             ),
-            [("user", name.as_str()), ("verb", verb.as_str()), ("namespace", namespace)],
+            [("user", name), ("verb", verb.as_str()), ("namespace", namespace)],
         ))
     }
 
-    async fn authenticate(&self, metadata: &MetadataMap) -> Result<UserInfo, Status> {
+    /// Who calls.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`; `UNAVAILABLE` when Kubernetes could not be asked.
+    pub(super) async fn caller(&self, metadata: &MetadataMap) -> Result<UserInfo, Status> {
         let header = metadata.get("authorization");
         let token = bearer(header.and_then(|value| value.to_str().ok())).ok_or_else(|| {
             Reason::TokenInvalid.status(

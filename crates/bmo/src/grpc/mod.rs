@@ -3,14 +3,18 @@
 //! * `index.rs` all hosts in memory; `project.rs` what of a host is told
 //! * `service.rs` who may call, `calls.rs` what calls do, `request.rs` what they bring; `allocate.rs`, `selector.rs`,
 //!   `intent.rs` their decisions, pure; `store.rs` their writes
-//! * `watch.rs` the stream; `auth.rs` who may call
+//! * `watch.rs` the stream; `auth.rs` who may call; `call.rs` what each call needs, `asked.rs` and `names.rs` the form of
+//!   what is asked
 
 mod allocate;
+mod asked;
 mod auth;
+mod call;
 mod calls;
 mod claim;
 mod index;
 mod intent;
+mod names;
 mod project;
 mod request;
 mod selector;

@@ -26,10 +26,6 @@ pub(super) fn overdue(host: &Host) -> bool {
         })
 }
 
-pub(super) fn namespace(host: Option<&HostRef>) -> String {
-    host.map(|host| host.namespace.clone()).unwrap_or_default()
-}
-
 pub(super) fn host_key(host: Option<&HostRef>) -> Result<HostKey, Status> {
     match host {
         Some(host) if !host.namespace.is_empty() && !host.name.is_empty() => {

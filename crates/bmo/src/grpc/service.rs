@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1;
 use metal3_rpc::v1::host_service_server::HostService;
 use metal3_rpc::v1::{Host, HostRef};
 use tonic::{Request, Response, Status};
 
-use super::auth::{Authority, Verb};
+use super::asked::Asked;
+use super::auth::Authority;
 use super::index::HostIndex;
-use super::request::{host_key, missing, namespace, not_found, same_uid};
+use super::request::{host_key, not_found, same_uid};
 use super::store::Store;
 use super::watch;
 
@@ -36,29 +37,33 @@ impl Service {
         }
     }
 
-    async fn admit<T>(
-        &self,
-        request: Request<T>,
-        verb: Verb,
-        namespace: impl Fn(&T) -> String,
-    ) -> Result<T, Status> {
-        let namespace = namespace(request.get_ref());
-        self.authority.check(request.metadata(), verb, &namespace).await?;
+    /// Lets the call pass: a caller that Kubernetes knows, a request that has the form of the contract, a verb that was
+    /// granted, a replica that knows the hosts.
+    async fn admit<T: Asked>(&self, request: Request<T>) -> Result<T, Status> {
+        let caller = self.authority.caller(request.metadata()).await?;
+        let asked = request.into_inner();
+        asked.check()?;
+        for namespace in asked.namespaces() {
+            self.authority.permit(&caller, T::CALL.verb(), namespace).await?;
+        }
         if !self.index.synced() {
             return Err(Reason::NotSynced.status("the hosts are not read yet; try again", []));
         }
-        Ok(request.into_inner())
+        Ok(asked)
     }
-    /// Calls whose behaviour comes with a later release: the permission is checked all the same.
-    async fn later<T, R>(
+
+    /// A call with one answer, from the door to the answer.
+    async fn serve<T, R, F>(
         &self,
         request: Request<T>,
-        verb: Verb,
-        namespace: impl Fn(&T) -> String,
-        call: &str,
-    ) -> Result<Response<R>, Status> {
-        self.admit(request, verb, namespace).await?;
-        Err(Reason::NotImplemented.status(format!("{call} is not available in this release"), []))
+        work: impl FnOnce(T) -> F + Send,
+    ) -> Result<Response<R>, Status>
+    where
+        T: Asked,
+        F: Future<Output = Result<R, Status>> + Send,
+    {
+        let asked = self.admit(request).await?;
+        work(asked).await.map(Response::new)
     }
 
     fn known(&self, host: Option<&HostRef>) -> Result<Arc<Host>, Status> {
@@ -68,27 +73,32 @@ impl Service {
     }
 }
 
+/// Calls whose behaviour comes with a later release: the permission is checked all the same.
+async fn later<T: Asked, R>(_: T) -> Result<R, Status> {
+    let message = format!("{} is not available in this release", T::CALL.name());
+    Err(Reason::NotImplemented.status(message, []))
+}
+
 #[tonic::async_trait]
 impl HostService for Service {
     async fn get_host(
         &self,
         request: Request<v1::GetHostRequest>,
     ) -> Result<Response<v1::GetHostResponse>, Status> {
-        let request = self
-            .admit(request, Verb::Get, |r| namespace(r.host.as_ref()))
-            .await?;
-        let host = self.known(request.host.as_ref())?;
-        Ok(Response::new(v1::GetHostResponse {
-            host: Some(Host::clone(&host)),
-        }))
+        self.serve(request, async |asked| {
+            let host = self.known(asked.host.as_ref())?;
+            Ok(v1::GetHostResponse {
+                host: Some(Host::clone(&host)),
+            })
+        })
+        .await
     }
 
     async fn list_hosts(
         &self,
         request: Request<v1::ListHostsRequest>,
     ) -> Result<Response<v1::ListHostsResponse>, Status> {
-        let request = self.admit(request, Verb::List, |r| r.namespace.clone()).await?;
-        self.list(&request).map(Response::new)
+        self.serve(request, async |asked| self.list(&asked)).await
     }
 
     type WatchHostsStream = BoxStream<'static, Result<v1::WatchHostsResponse, Status>>;
@@ -97,173 +107,97 @@ impl HostService for Service {
         &self,
         request: Request<v1::WatchHostsRequest>,
     ) -> Result<Response<Self::WatchHostsStream>, Status> {
-        let namespaces = match request.get_ref().namespaces.as_slice() {
-            [] => vec![String::new()],
-            several => several.to_vec(),
-        };
-        for namespace in &namespaces {
-            self.authority
-                .check(request.metadata(), Verb::Watch, namespace)
-                .await?;
-        }
-        let request = self
-            .admit(request, Verb::Watch, |_| {
-                namespaces.first().cloned().unwrap_or_default()
-            })
-            .await?;
-        Ok(Response::new(boxed(watch::watch(&self.index, request)?)))
+        let asked = self.admit(request).await?;
+        Ok(Response::new(watch::watch(&self.index, asked)?.boxed()))
     }
 
     async fn get_inventory(
         &self,
         request: Request<v1::GetInventoryRequest>,
     ) -> Result<Response<v1::GetInventoryResponse>, Status> {
-        let request = self
-            .admit(request, Verb::Get, |r| namespace(r.host.as_ref()))
-            .await?;
-        let key = host_key(request.host.as_ref())?;
-        self.known(request.host.as_ref())?;
-        let inventory = self
-            .store
-            .inventory(&key, &request)
-            .await?
-            .ok_or_else(|| not_found(&key))?;
-        Ok(Response::new(inventory))
+        self.serve(request, async |asked| {
+            let key = host_key(asked.host.as_ref())?;
+            self.known(asked.host.as_ref())?;
+            let inventory = self.store.inventory(&key, &asked).await?;
+            inventory.ok_or_else(|| not_found(&key))
+        })
+        .await
     }
 
     async fn claim_host(
         &self,
         request: Request<v1::ClaimHostRequest>,
     ) -> Result<Response<v1::ClaimHostResponse>, Status> {
-        let request = self.admit(request, Verb::Claim, |r| r.namespace.clone()).await?;
-        if request.namespace.is_empty() {
-            return Err(missing("namespace"));
-        }
-        self.claim(request).await.map(Response::new)
+        self.serve(request, |asked| self.claim(asked)).await
     }
 
     async fn provision_host(
         &self,
         request: Request<v1::ProvisionHostRequest>,
     ) -> Result<Response<v1::ProvisionHostResponse>, Status> {
-        let request = self
-            .admit(request, Verb::Provision, |r| namespace(r.host.as_ref()))
-            .await?;
-        self.provision(request).await.map(Response::new)
+        self.serve(request, |asked| self.provision(asked)).await
     }
 
     async fn release_host(
         &self,
         request: Request<v1::ReleaseHostRequest>,
     ) -> Result<Response<v1::ReleaseHostResponse>, Status> {
-        let request = self
-            .admit(request, Verb::Release, |r| namespace(r.host.as_ref()))
-            .await?;
-        self.release(request).await.map(Response::new)
+        self.serve(request, |asked| self.release(asked)).await
     }
 
     async fn set_cleaning_mode(
         &self,
         request: Request<v1::SetCleaningModeRequest>,
     ) -> Result<Response<v1::SetCleaningModeResponse>, Status> {
-        self.later(
-            request,
-            Verb::Provision,
-            |r| namespace(r.host.as_ref()),
-            "SetCleaningMode",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn release_reservations(
         &self,
         request: Request<v1::ReleaseReservationsRequest>,
     ) -> Result<Response<v1::ReleaseReservationsResponse>, Status> {
-        self.later(
-            request,
-            Verb::Release,
-            |r| r.namespace.clone(),
-            "ReleaseReservations",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn hold_power_off(
         &self,
         request: Request<v1::HoldPowerOffRequest>,
     ) -> Result<Response<v1::HoldPowerOffResponse>, Status> {
-        self.later(
-            request,
-            Verb::Power,
-            |r| namespace(r.host.as_ref()),
-            "HoldPowerOff",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn release_power_hold(
         &self,
         request: Request<v1::ReleasePowerHoldRequest>,
     ) -> Result<Response<v1::ReleasePowerHoldResponse>, Status> {
-        self.later(
-            request,
-            Verb::Power,
-            |r| namespace(r.host.as_ref()),
-            "ReleasePowerHold",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn mark_health(
         &self,
         request: Request<v1::MarkHealthRequest>,
     ) -> Result<Response<v1::MarkHealthResponse>, Status> {
-        self.later(
-            request,
-            Verb::Health,
-            |r| namespace(r.host.as_ref()),
-            "MarkHealth",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn prepare_move(
         &self,
         request: Request<v1::PrepareMoveRequest>,
     ) -> Result<Response<v1::PrepareMoveResponse>, Status> {
-        self.later(request, Verb::Move, |r| namespace(r.host.as_ref()), "PrepareMove")
-            .await
+        self.serve(request, later).await
     }
 
     async fn resume_after_move(
         &self,
         request: Request<v1::ResumeAfterMoveRequest>,
     ) -> Result<Response<v1::ResumeAfterMoveResponse>, Status> {
-        self.later(
-            request,
-            Verb::Move,
-            |r| namespace(r.host.as_ref()),
-            "ResumeAfterMove",
-        )
-        .await
+        self.serve(request, later).await
     }
 
     async fn explain_host(
         &self,
         request: Request<v1::ExplainHostRequest>,
     ) -> Result<Response<v1::ExplainHostResponse>, Status> {
-        self.later(
-            request,
-            Verb::Explain,
-            |r| namespace(r.host.as_ref()),
-            "ExplainHost",
-        )
-        .await
+        self.serve(request, later).await
     }
-}
-
-fn boxed(
-    stream: impl Stream<Item = Result<v1::WatchHostsResponse, Status>> + Send + 'static,
-) -> BoxStream<'static, Result<v1::WatchHostsResponse, Status>> {
-    stream.boxed()
 }
