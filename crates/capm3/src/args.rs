@@ -8,6 +8,7 @@ use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry;
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
+use metal3_kit::tls::OfferArgs;
 use metal3_rpc::client::Config;
 
 use crate::check::CheckArgs;
@@ -48,6 +49,8 @@ pub struct Args {
     pub lease: LeaseArgs,
     #[command(flatten)]
     pub host_service: HostServiceArgs,
+    #[command(flatten)]
+    pub tls: OfferArgs,
     #[command(flatten)]
     pub unused: UnusedArgs,
     /// Namespace to watch; empty: all.
@@ -162,12 +165,6 @@ pub struct UnusedArgs {
     /// Accepted for compatibility; address pools come with a later release.
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bmh_name_based_preallocation: bool,
-    /// Accepted for compatibility: webhooks speak TLS 1.2 and 1.3.
-    #[arg(long)]
-    pub tls_min_version: Option<String>,
-    /// Accepted for compatibility: all suites offered are safe.
-    #[arg(long)]
-    pub tls_cipher_suites: Option<String>,
     /// Accepted for compatibility; stored versions are not migrated by this release.
     #[arg(long)]
     pub skip_crd_migration_phases: Option<String>,
@@ -234,8 +231,6 @@ impl Args {
             metal3machinetemplate_concurrency,
             metal3remediation_concurrency,
             enable_bmh_name_based_preallocation,
-            tls_min_version,
-            tls_cipher_suites,
             skip_crd_migration_phases,
         } = &self.unused;
         for (flag, given) in [
@@ -274,8 +269,6 @@ impl Args {
                 "--enable-bmh-name-based-preallocation",
                 *enable_bmh_name_based_preallocation,
             ),
-            ("--tls-min-version", tls_min_version.is_some()),
-            ("--tls-cipher-suites", tls_cipher_suites.is_some()),
             ("--skip-crd-migration-phases", skip_crd_migration_phases.is_some()),
         ] {
             if given {
@@ -322,10 +315,13 @@ mod tests {
             "--insecure-diagnostics=true",
             "--insecure-diagnostics=false",
             "--leader-elect",
+            "--tls-min-version=VersionTLS12",
+            "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA",
             "-v=4",
             "--logging-format=json",
         ]);
         assert!(args.lease.leader_elect && !args.insecure_diagnostics);
+        assert!(args.tls.offer().is_ok());
         assert_eq!(args.telemetry().log_filter, "info,metal3_capm3=debug");
         assert_eq!(args.telemetry().log_format, LogFormat::Json);
     }

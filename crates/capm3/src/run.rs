@@ -33,6 +33,7 @@ const LEASE: &str = "controller-leader-election-capm3";
 /// When the configuration is wrong, an address is taken, or leadership is lost.
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     args.report_unused();
+    let offer = args.tls.offer()?;
     let client = args
         .kube
         .client(concat!(
@@ -45,8 +46,9 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let capm3 = Capm3Metrics::register(&metrics);
     let mut tasks = TaskSet::new(shutdown.clone());
 
-    let certificate = webhooks(&args, &client, &readiness, &mut tasks, &shutdown).await?;
-    let measuring = measure(&args, &client, metrics.clone(), certificate, shutdown.clone());
+    let certificate = webhooks(&args, &client, &offer, &readiness, &mut tasks, &shutdown).await?;
+    let authority = Authority::new(client.clone(), None);
+    let measuring = measure(&args, authority, metrics, certificate, offer, shutdown.clone());
     tasks.spawn("metrics", measuring);
     let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown);
     let (machines, machines_woken) = mpsc::unbounded_channel();
@@ -118,26 +120,20 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
 /// Metrics as the flags say; with the certificate of the webhooks, so that scrapers can verify it.
 fn measure(
     args: &Args,
-    client: &Client,
+    authority: Authority,
     metrics: Metrics,
     certificate: Option<Arc<Certificate>>,
+    offer: Offer,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<()>> + Send + 'static {
     let (address, insecure) = (args.diagnostics_address.clone(), args.insecure_diagnostics);
-    let authority = Authority::new(client.clone(), None);
     async move {
         if insecure {
             return metrics.serve(&address, shutdown).await;
         }
         let certificate = certificate.map_or_else(|| Certificate::throwaway(&["localhost"]), Ok)?;
         metrics
-            .serve_protected(
-                &address,
-                certificate,
-                authority,
-                &Offer::of(Protocol::Http1),
-                shutdown,
-            )
+            .serve_protected(&address, certificate, authority, &offer, shutdown)
             .await
     }
 }
@@ -146,6 +142,7 @@ fn measure(
 async fn webhooks(
     args: &Args,
     client: &Client,
+    offer: &Offer,
     readiness: &Readiness,
     tasks: &mut TaskSet,
     shutdown: &CancellationToken,
@@ -157,7 +154,7 @@ async fn webhooks(
     let ready = readiness.condition("webhooks");
     let certificate = certificate(args).open(client, tasks, shutdown).await?;
     let address = format!(":{}", args.webhook_port);
-    let listener = TlsListener::bind(&address, Arc::clone(&certificate), Protocol::Http1).await?;
+    let listener = TlsListener::bind_with(&address, Arc::clone(&certificate), Protocol::Http1, offer).await?;
     tracing::info!(address = %listener.local_addr(), "webhooks listen");
     ready.set(true);
     tasks.spawn("webhooks", webhook::all().serve(listener, shutdown.clone()));

@@ -3,6 +3,7 @@
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use metal3_rpc::AUDIENCE;
 use metal3_testkit::{Account, ControlPlane, Rules, port, wait};
+use reqwest::tls::Version;
 use reqwest::{Certificate, Client, Response};
 
 use crate::world::World;
@@ -95,6 +96,42 @@ async fn metrics_are_for_those_whose_token_may_get_them() {
     let log = world.capm3.process.log();
     for token in [&stranger.token, &scraper.token, &other] {
         assert!(!log.contains(token), "a token is in the log");
+    }
+}
+
+#[tokio::test]
+async fn nobody_speaks_an_older_tls_than_the_lowest_that_was_asked_for() {
+    let plane = ControlPlane::shared().await;
+    let account = provider(plane, "metrics-tls13").await;
+    let address = format!("127.0.0.1:{}", port::free().unwrap());
+    let kubeconfig = account.kubeconfig.clone();
+    let flags = [
+        "--diagnostics-address",
+        &address,
+        "--tls-min-version=VersionTLS13",
+        "--tls-curve-preferences=CurveP256",
+    ];
+    let world = World::by(plane, account, &kubeconfig, &flags).await;
+    let certificates = &world.capm3.certificates;
+    let by = |version| {
+        let ca = Certificate::from_pem(certificates.ca.as_bytes()).unwrap();
+        let client = Client::builder().tls_certs_only([ca]);
+        client.tls_version_max(version).build().unwrap()
+    };
+    let (old, new) = (by(Version::TLS_1_2), by(Version::TLS_1_3));
+    let metrics = format!("https://{}/metrics", address.replace("127.0.0.1", "localhost"));
+    for url in [world.capm3.webhook("/convert"), metrics] {
+        let status = wait::until("the listener", wait::LONG, async || {
+            let answer = new.get(&url).send().await;
+            answer
+                .map(|answer| answer.status())
+                .map_err(|error| format!("{error:?}"))
+        })
+        .await;
+        assert!(status.is_client_error(), "{url}: {status}");
+        let error = old.get(&url).send().await.unwrap_err();
+        let error = format!("{error:?}");
+        assert!(error.contains("ProtocolVersion"), "{url}: {error}");
     }
 }
 

@@ -26,13 +26,16 @@ const WEAK: [&str; 14] = [
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
 ];
 
+/// Versions that upstream's capm3 takes as the lowest and nobody should speak.
+const OLD: [&str; 2] = ["VersionTLS10", "VersionTLS11"];
+
 /// Upstream's flags.
 #[derive(clap::Args, Clone, Debug)]
 pub struct OfferArgs {
-    /// Lowest version of TLS that webhooks and metrics speak: TLS12 or TLS13.
+    /// Lowest version of TLS that webhooks and metrics speak: TLS12 or TLS13, or VersionTLS12 or VersionTLS13.
     #[arg(long, default_value = "TLS12")]
     pub tls_min_version: String,
-    /// Highest version of TLS that webhooks and metrics speak: TLS12 or TLS13.
+    /// Highest version of TLS that webhooks and metrics speak: TLS12 or TLS13, or VersionTLS12 or VersionTLS13.
     #[arg(long, default_value = "TLS13")]
     pub tls_max_version: String,
     /// Cipher suites of TLS 1.2, separated by commas, in Go's names; empty: all that are safe.
@@ -70,7 +73,15 @@ impl OfferArgs {
     /// # Errors
     /// When a word is unknown, or nothing would be left to offer.
     pub fn offer(&self) -> Result<Offer> {
-        let lowest = version("--tls-min-version", &self.tls_min_version)?;
+        let lowest = if OLD.contains(&self.tls_min_version.as_str()) {
+            tracing::warn!(
+                version = self.tls_min_version,
+                "version of --tls-min-version is not offered: it is not safe; the lowest is TLS12"
+            );
+            12
+        } else {
+            version("--tls-min-version", &self.tls_min_version)?
+        };
         let highest = version("--tls-max-version", &self.tls_max_version)?;
         ensure!(
             lowest <= highest,
@@ -98,10 +109,11 @@ impl OfferArgs {
 }
 
 fn version(flag: &str, word: &str) -> Result<u8> {
-    match word {
+    // Upstream's capm3 has the names of Go's constants, upstream's bmo has them without the first word.
+    match word.strip_prefix("Version").unwrap_or(word) {
         "TLS12" => Ok(12),
         "TLS13" => Ok(13),
-        other => bail!("{flag} {other} is not known; use TLS12 or TLS13"),
+        _ => bail!("{flag} {word} is not known; use TLS12 or TLS13"),
     }
 }
 
@@ -205,6 +217,8 @@ mod tests {
             ("TLS12", "TLS13", 2),
             ("TLS12", "TLS12", 1),
             ("TLS13", "TLS13", 1),
+            ("VersionTLS10", "VersionTLS13", 2),
+            ("VersionTLS13", "TLS13", 1),
         ] {
             assert_eq!(offer(lowest, highest, "", "").unwrap().versions.len(), count);
         }
@@ -212,6 +226,11 @@ mod tests {
             ("TLS13", "TLS12", "--tls-min-version TLS13 is above"),
             ("TLS11", "TLS13", "use TLS12 or TLS13"),
             ("TLS12", "1.3", "--tls-max-version 1.3"),
+            (
+                "TLS12",
+                "VersionTLS11",
+                "--tls-max-version VersionTLS11 is not known",
+            ),
         ] {
             let error = offer(lowest, highest, "", "").unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

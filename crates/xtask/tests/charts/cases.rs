@@ -74,7 +74,7 @@ metal3-bmo: &common
   commonLabels: {team: metal}
   serviceAccount: {annotations: {a/b: c}}
   probes: {liveness: {periodSeconds: 20}}
-  tls: {certManager: {issuerRef: {kind: ClusterIssuer, name: corp}}}
+  tls: {minVersion: TLS13, certManager: {issuerRef: {kind: ClusterIssuer, name: corp}}}
   networkPolicy: {enabled: true, metricsFrom: [{podSelector: {}}], extraIngress: [{}], extraEgress: [{}]}
   metrics: {port: 9090, service: {annotations: {a/b: c}}, serviceMonitor: {enabled: true, labels: {release: prometheus}}}
   ironic:
