@@ -8,7 +8,7 @@ mod pace;
 mod row;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ struct State {
     words: Words,
     /// Nodes that are busy and boot from the network.
     busy: u32,
+    /// Names that are not made from a host's namespace and name. Usually there are none.
+    plain: HashSet<Box<str>>,
     /// Own writes, by node; what is older than them is not known any more.
     written: HashMap<Box<str>, Instant>,
     last_write: Option<Instant>,
@@ -198,6 +200,11 @@ impl Mirror {
         }
         let busy = fresh.values().filter(|entry| entry.row.is_busy_on_network());
         state.busy = u32::try_from(busy.count()).unwrap_or(u32::MAX);
+        let names = fresh.values().filter_map(|entry| entry.row.name.as_deref());
+        state.plain = names
+            .filter(|name| host_key(name).is_none())
+            .map(Box::from)
+            .collect();
         state.by_uuid = fresh;
         state.words.tidy();
         if !changed.is_empty() {

@@ -94,3 +94,18 @@ fn a_wiped_database_is_told_to_all_hosts() {
     assert_eq!(gone, ["a", "b"]);
     assert_eq!((mirror.load([]).busy, mirror.len()), (0, 0));
 }
+
+#[test]
+fn a_plain_name_is_ruled_out_by_a_listing_only() {
+    let (mirror, _changes) = Mirror::new();
+    assert!(mirror.may_have_plain("a"), "nothing was listed yet");
+    let plain = Node {
+        name: Some("a".into()),
+        ..node("u", "manageable")
+    };
+    mirror.take(vec![plain, node("b", "manageable")], Instant::now());
+    assert!(mirror.may_have_plain("a"));
+    assert!(!mirror.may_have_plain("b"), "that one is named after a host");
+    mirror.take(vec![node("b", "manageable")], Instant::now());
+    assert!(!mirror.may_have_plain("a"));
+}

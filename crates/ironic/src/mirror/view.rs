@@ -86,6 +86,12 @@ impl Mirror {
         named.collect()
     }
 
+    /// Whether a node may have a name that is not made from a host's namespace and name. Operators of today give none:
+    /// what no listing has shown is not there.
+    pub fn may_have_plain(&self, name: &str) -> bool {
+        !*self.complete.borrow() || self.lock().plain.contains(name)
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.lock().by_uuid.len()

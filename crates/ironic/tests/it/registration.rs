@@ -37,6 +37,17 @@ async fn a_discovered_node_without_a_name_becomes_the_hosts() {
 }
 
 #[tokio::test]
+async fn a_node_with_the_name_of_early_releases_becomes_the_hosts() {
+    let bed = Bed::sim().await;
+    let node = named(&bed, Some("conformance-1"), "52:54:00:00:00:77").await;
+    let adapter = Adapter::new(bed.settings());
+    let mut host = Host::new(&bed, &adapter, Machine(1));
+    host.register().await;
+    assert_eq!(host.node(), node);
+    assert_eq!(bed.as_sim().nodes(), 1, "no second node was made");
+}
+
+#[tokio::test]
 async fn a_mac_address_of_somebody_else_is_told() {
     let bed = Bed::sim().await;
     let adapter = Adapter::new(bed.settings());

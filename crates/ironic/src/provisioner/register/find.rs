@@ -22,10 +22,11 @@ pub(super) async fn find(ironic: &IronicProvisioner, host: &HostRef) -> Result<F
         return Ok(Found::Node(Box::new(node)));
     }
     // The form of early releases, without namespace.
-    if let Some(node) = ironic
-        .full(&host.key.name)
-        .await?
-        .filter(|node| node.name.as_deref() == Some(&host.key.name))
+    if ironic.mirror.may_have_plain(&host.key.name)
+        && let Some(node) = ironic
+            .full(&host.key.name)
+            .await?
+            .filter(|node| node.name.as_deref() == Some(&host.key.name))
     {
         return Ok(Found::Node(Box::new(node)));
     }
