@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
 use clap::{ArgAction, Parser, Subcommand};
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
-use metal3_kit::telemetry;
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
 use metal3_kit::tls::OfferArgs;
-use metal3_rpc::client::Config;
 
 use crate::check::CheckArgs;
+use crate::hosts::HostServiceArgs;
 
 /// Lends bare metal hosts to the Machines of Cluster API.
 #[derive(Parser, Clone, Debug)]
@@ -102,24 +100,6 @@ pub struct Args {
     pub logging_format: Option<LogFormat>,
 }
 
-/// Where the HostService is.
-#[derive(clap::Args, Clone, Debug)]
-pub struct HostServiceArgs {
-    /// Address of the HostService of the bare-metal operator.
-    #[arg(
-        long,
-        env = "HOST_SERVICE_ADDRESS",
-        default_value = "https://baremetal-operator-host-service.capm3-system.svc:8443"
-    )]
-    pub host_service_address: String,
-    /// PEM file of the CA that signed its certificate; needed with https.
-    #[arg(long, env = "HOST_SERVICE_CA_FILE")]
-    pub host_service_ca_file: Option<PathBuf>,
-    /// File with the ServiceAccount token for it, audience metal3-host-service.
-    #[arg(long, env = "HOST_SERVICE_TOKEN_FILE")]
-    pub host_service_token_file: Option<PathBuf>,
-}
-
 /// Upstream's flags that have no effect yet; they are accepted so that manifests go on working.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct UnusedArgs {
@@ -186,28 +166,6 @@ impl Args {
             log_format: self.logging_format.unwrap_or(self.log.log_format),
             otlp_endpoint: self.log.otlp_endpoint.clone(),
         }
-    }
-
-    /// How to reach the HostService.
-    ///
-    /// # Errors
-    /// When the flags do not go together.
-    pub(crate) fn host_service(&self) -> Result<Config> {
-        let HostServiceArgs {
-            host_service_address: address,
-            host_service_ca_file: ca_file,
-            host_service_token_file: token_file,
-        } = self.host_service.clone();
-        ensure!(
-            !address.starts_with("https:") || ca_file.is_some(),
-            "--host-service-address {address} needs --host-service-ca-file: without it the server cannot be verified"
-        );
-        Ok(Config {
-            address,
-            ca_file,
-            token_file,
-            propagate: telemetry::inject,
-        })
     }
 
     pub(crate) fn fast_track(&self) -> bool {
@@ -324,18 +282,5 @@ mod tests {
         assert!(args.tls.offer().is_ok());
         assert_eq!(args.telemetry().log_filter, "info,metal3_capm3=debug");
         assert_eq!(args.telemetry().log_format, LogFormat::Json);
-    }
-
-    #[test]
-    fn an_unverifiable_host_service_is_refused() {
-        let error = parse(&["--host-service-address=https://bmo:8443"])
-            .host_service()
-            .unwrap_err();
-        assert!(error.to_string().contains("--host-service-ca-file"), "{error}");
-        assert!(
-            parse(&["--host-service-address=http://127.0.0.1:1"])
-                .host_service()
-                .is_ok()
-        );
     }
 }

@@ -10,6 +10,8 @@ use metal3_rpc::v1::ListHostsRequest;
 use serde_json::{Value, json};
 use tonic::Code;
 
+use crate::hosts::args::identity;
+
 /// Of the review; it comes back with the answer.
 const UID: &str = "metal3-capm3-check";
 
@@ -31,6 +33,12 @@ pub struct CheckArgs {
     /// File with the ServiceAccount token for it, audience metal3-host-service.
     #[arg(long)]
     pub host_service_token_file: PathBuf,
+    /// PEM file of a client certificate, if the HostService asks for one.
+    #[arg(long, requires = "host_service_key_file")]
+    pub host_service_cert_file: Option<PathBuf>,
+    /// PEM file of its key.
+    #[arg(long, requires = "host_service_cert_file")]
+    pub host_service_key_file: Option<PathBuf>,
     /// Namespace whose hosts the ServiceAccount may list.
     #[arg(long, env = "POD_NAMESPACE", default_value = "capm3-system")]
     pub namespace: String,
@@ -102,10 +110,13 @@ fn rightly(response: &Value) -> bool {
 /// this ServiceAccount reaches the namespace.
 async fn lists(server: &Server, args: &CheckArgs) -> Result<()> {
     let client = HostClient::new(&Config {
-        address: args.host_service.clone(),
         ca_file: Some(args.host_service_ca_file.clone()),
         token_file: Some(args.host_service_token_file.clone()),
-        propagate: |_| (),
+        identity: identity(
+            args.host_service_cert_file.clone(),
+            args.host_service_key_file.clone(),
+        ),
+        ..Config::new(&args.host_service)
     })?;
     let namespace = &args.namespace;
     let request = ListHostsRequest {

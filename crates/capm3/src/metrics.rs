@@ -34,6 +34,31 @@ pub(crate) struct Call {
     pub(crate) code: String,
 }
 
+/// A call of the host service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Method {
+    pub(crate) method: &'static str,
+}
+
+/// Why an attempt of a call was made again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Retry {
+    pub(crate) method: &'static str,
+    pub(crate) cause: &'static str,
+}
+
+/// Replicas of the host service: `usable` or `failing`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Standing {
+    pub(crate) state: &'static str,
+}
+
+/// The end of a stream of hosts and its status code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Stream {
+    pub(crate) code: String,
+}
+
 /// A write to Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Write {
@@ -56,6 +81,10 @@ pub(crate) struct Capm3Metrics {
     pub(crate) workers: Family<Controller, Gauge>,
     pub(crate) leading: Family<Lease, Gauge>,
     pub(crate) calls: Family<Call, Counter>,
+    pub(crate) call_seconds: Family<Method, Histogram, fn() -> Histogram>,
+    pub(crate) retries: Family<Retry, Counter>,
+    pub(crate) replicas: Family<Standing, Gauge>,
+    pub(crate) streams_lost: Family<Stream, Counter>,
     pub(crate) connected: Gauge,
     pub(crate) writes: Family<Write, Counter>,
 }
@@ -69,6 +98,10 @@ impl Default for Capm3Metrics {
             workers: Family::default(),
             leading: Family::default(),
             calls: Family::default(),
+            call_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            retries: Family::default(),
+            replicas: Family::default(),
+            streams_lost: Family::default(),
             connected: Gauge::default(),
             writes: Family::default(),
         }
@@ -109,6 +142,26 @@ impl Capm3Metrics {
                 "metal3_host_service_calls",
                 "Calls of the host service by method and status code",
                 capm3.calls.clone(),
+            );
+            registry.register(
+                "metal3_host_service_call_duration_seconds",
+                "Length of calls of the host service, retries included, by method",
+                capm3.call_seconds.clone(),
+            );
+            registry.register(
+                "metal3_host_service_call_retries",
+                "Attempts that were made again, by method and cause",
+                capm3.retries.clone(),
+            );
+            registry.register(
+                "metal3_host_service_replicas",
+                "Replicas of the host service that are usable, and that failed last",
+                capm3.replicas.clone(),
+            );
+            registry.register(
+                "metal3_host_service_stream_restarts",
+                "Times that the stream of hosts was opened again, by the status code of its end",
+                capm3.streams_lost.clone(),
             );
             registry.register(
                 "metal3_host_service_connected",

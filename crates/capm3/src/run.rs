@@ -15,7 +15,7 @@ use metal3_rpc::client::HostClient;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::hosts::{self, Hosts, Link};
+use crate::hosts::{self, Counting, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::objects::Objects;
@@ -41,9 +41,10 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         ))
         .await?;
-    let host_client = HostClient::new(&args.host_service()?)?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let capm3 = Capm3Metrics::register(&metrics);
+    let counting = Arc::new(Counting(capm3.clone()));
+    let host_client = HostClient::new(&args.host_service.config(counting)?)?;
     let mut tasks = TaskSet::new(shutdown.clone());
 
     let certificate = webhooks(&args, &client, &offer, &readiness, &mut tasks, &shutdown).await?;
@@ -85,7 +86,6 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         hosts: Hosts {
             client: host_client,
             link,
-            metrics: capm3.clone(),
         },
         workloads,
         waiting: Arc::clone(&wakes.waiting),

@@ -1,6 +1,34 @@
 //! Who is who: host references and consumers.
 
-use crate::v1::{Consumer, HostRef};
+use std::fmt;
+
+use crate::v1::{Consumer, Host, HostRef};
+
+/// Namespace and name of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostKey {
+    /// Where it is.
+    pub namespace: String,
+    /// What it is called there.
+    pub name: String,
+}
+
+impl HostKey {
+    /// `None` for a host without a reference, which no server sends.
+    pub fn of(host: &Host) -> Option<Self> {
+        let HostRef { namespace, name, .. } = host.r#ref.as_ref()?;
+        Some(Self {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        })
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
 
 impl HostRef {
     /// A reference without UID.

@@ -4,6 +4,7 @@
 //! * [`DESCRIPTOR`]: the descriptor set with imports, for reflection.
 //! * [`reason`]: why a call failed, as `google.rpc.ErrorInfo`, the same words on both sides.
 //! * [`client`]: the client used by everything that is not the server.
+//! * [`watch`]: a local view of the hosts that survives everything that happens to its stream.
 //! * [`identity`]: comparing and converting host references and consumers.
 //!
 //! It knows neither Kubernetes nor any policy. Begin with `proto/metal3/host/v1/host_service.proto`.
@@ -11,6 +12,7 @@
 pub mod client;
 pub mod identity;
 pub mod reason;
+pub mod watch;
 
 /// Generated messages, client and server.
 #[expect(

@@ -1,7 +1,8 @@
-//! Whether the host service answers, as the stream of hosts shows it.
+//! Whether the host service answers, and since when it does not.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::{Timestamp, Unit};
 use metal3_kit::probes::Condition;
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -13,19 +14,31 @@ pub(crate) struct Link {
     gauge: Gauge,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// Not known yet, or the stream broke a moment ago: calls are tried.
+#[derive(Debug, Default)]
+struct State {
+    stream: Stream,
+    /// When the stream broke; none while it is there.
+    broken: Option<Timestamp>,
+    /// When calls began to fail; none when the last one worked.
+    failing: Option<Timestamp>,
+    /// How often the stream came back.
+    ups: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stream {
+    /// Not known yet, or it broke a moment ago: calls are tried.
+    #[default]
     Open,
     Up,
-    /// The stream cannot be opened; why.
+    /// It cannot be opened; why.
     Down(String),
 }
 
 impl Link {
     pub(crate) fn new(shown: Condition, gauge: Gauge) -> Self {
         Self {
-            state: Arc::new(Mutex::new(State::Open)),
+            state: Arc::default(),
             shown,
             gauge,
         }
@@ -35,34 +48,124 @@ impl Link {
     pub(super) fn up(&self) -> bool {
         self.shown.set(true);
         self.gauge.set(1);
-        self.set(State::Up) != State::Up
+        self.with(|state| {
+            let news = state.stream != Stream::Up;
+            (state.stream, state.broken, state.failing) = (Stream::Up, None, None);
+            state.ups += u64::from(news);
+            news
+        })
     }
 
     /// The stream ended.
     pub(super) fn broken(&self) {
-        self.shown.set(false);
-        self.gauge.set(0);
-        self.set(State::Open);
+        self.lost(Stream::Open);
     }
 
     /// The stream cannot be opened.
-    pub(super) fn unreachable(&self, message: String) {
-        self.broken();
-        self.set(State::Down(message));
+    pub(super) fn unreachable(&self, message: &str) {
+        self.lost(Stream::Down(message.to_owned()));
+    }
+
+    fn lost(&self, stream: Stream) {
+        self.shown.set(false);
+        self.gauge.set(0);
+        self.with(|state| {
+            state.stream = stream;
+            state.broken.get_or_insert_with(now);
+        });
+    }
+
+    /// How often the stream came back so far: whoever was told that nobody answers asks again when this has changed.
+    pub(crate) fn ups(&self) -> u64 {
+        self.with(|state| state.ups)
     }
 
     /// Why nothing should be asked, if so.
     pub(super) fn down(&self) -> Option<String> {
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Open | State::Up => None,
-            State::Down(message) => Some(message.clone()),
-        }
+        self.with(|state| match &state.stream {
+            Stream::Open | Stream::Up => None,
+            Stream::Down(message) => Some(told(message, state.broken)),
+        })
     }
 
-    fn set(&self, state: State) -> State {
-        std::mem::replace(
-            &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner),
-            state,
-        )
+    /// A call was answered.
+    pub(super) fn answered(&self) {
+        self.with(|state| state.failing = None);
+    }
+
+    /// A call was not answered: what to tell.
+    pub(super) fn unanswered(&self, message: &str) -> String {
+        self.with(|state| {
+            let failing = *state.failing.get_or_insert_with(now);
+            told(
+                message,
+                Some(state.broken.map_or(failing, |broken| broken.min(failing))),
+            )
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The same words for as long as it lasts, so that conditions are written once.
+fn told(message: &str, since: Option<Timestamp>) -> String {
+    match since {
+        None => format!("the host service does not answer: {message}"),
+        Some(since) => format!("the host service does not answer since {since}: {message}"),
+    }
+}
+
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use metal3_kit::probes::Readiness;
+
+    use super::*;
+
+    fn link() -> (Link, Gauge) {
+        let gauge = Gauge::default();
+        let link = Link::new(Readiness::default().note("host-service"), gauge.clone());
+        (link, gauge)
+    }
+
+    #[test]
+    fn nothing_is_asked_only_while_the_stream_cannot_be_opened() {
+        let (link, gauge) = link();
+        assert_eq!(link.down(), None, "not known yet");
+        link.unreachable("refused");
+        let told = link.down().unwrap();
+        assert!(told.contains(" since ") && told.ends_with(": refused"), "{told}");
+        assert!(link.up() && !link.up());
+        assert_eq!((link.down(), gauge.get(), link.ups()), (None, 1, 1));
+        link.broken();
+        assert_eq!((link.down(), gauge.get()), (None, 0));
+        assert!(link.up());
+        assert_eq!(link.ups(), 2);
+    }
+
+    #[test]
+    fn an_outage_has_one_beginning() {
+        let (link, _) = link();
+        let beginning = |link: &Link| link.with(|state| (state.broken, state.failing));
+        link.broken();
+        let (broken, _) = beginning(&link);
+        link.with(|state| state.broken = Some(Timestamp::UNIX_EPOCH));
+        link.unreachable("refused");
+        link.unanswered("no answer");
+        let told = link.unanswered("no answer");
+        assert!(
+            broken.is_some() && told.contains("since 1970-01-01T00:00:00Z"),
+            "{told}"
+        );
+        link.answered();
+        assert_eq!(beginning(&link), (Some(Timestamp::UNIX_EPOCH), None));
+        link.up();
+        assert_eq!(beginning(&link), (None, None));
     }
 }

@@ -1,9 +1,11 @@
 //! The HostService, the only way to a host.
 //!
-//! `translate.rs` turns the core's words into those of the contract and back; `track.rs` remembers what the stream told
-//! and says who is to be woken; `watch.rs` keeps the stream open.
+//! `translate.rs` turns the core's words into those of the contract and back; `watch.rs` follows the hosts and `track.rs`
+//! says who is to be woken; `link.rs` knows whether anybody answers; `observe.rs` counts.
 
+pub(crate) mod args;
 mod link;
+mod observe;
 mod track;
 mod translate;
 mod watch;
@@ -13,18 +15,19 @@ use std::pin::Pin;
 use metal3_capm3_core::host::{Consumer, HostKey};
 use metal3_capm3_core::machine::{Answer, Claimed, Provisioned, Released, Trouble};
 use metal3_capm3_core::machine::{ClaimRequest, ProvisionSpec};
-use metal3_rpc::client::HostClient;
+use metal3_rpc::client::{HostClient, describe};
 use metal3_rpc::reason::{self, Reason};
 use metal3_rpc::v1::release_host_request::PowerPolicy;
 use metal3_rpc::v1::release_host_response::Phase;
 use metal3_rpc::v1::{self, HostRef};
 use tonic::{Code, Status};
 
+pub(crate) use args::HostServiceArgs;
 pub(crate) use link::Link;
+pub(crate) use observe::Counting;
 pub(crate) use watch::follow;
 
 use crate::commit::Failure;
-use crate::metrics::{Call, Capm3Metrics};
 
 /// Hosts in one answer; a consumer has one host, seldom two.
 const PAGE: i32 = 100;
@@ -34,25 +37,21 @@ const PAGE: i32 = 100;
 pub(crate) struct Hosts {
     pub(crate) client: HostClient,
     pub(crate) link: Link,
-    pub(crate) metrics: Capm3Metrics,
 }
 
 impl Hosts {
     pub(crate) async fn claim(&self, request: ClaimRequest) -> Result<Answer, Failure> {
         let request = translate::claim(request);
-        self.answer(
-            "ClaimHost",
-            Box::pin(async {
-                match self.client.claim_host(request).await {
-                    Ok(response) => Ok(Answer::Claim(Claimed::Host(Box::new(summary(response.host)?)))),
-                    Err(status) if Reason::of(&status) == Some(Reason::NoHostAvailable) => {
-                        let table = reason::rejections(&status).unwrap_or_default();
-                        Ok(Answer::Claim(translate::rejections(table)))
-                    }
-                    Err(status) => Err(status),
+        self.answer(Box::pin(async {
+            match self.client.claim_host(request).await {
+                Ok(response) => Ok(Answer::Claim(Claimed::Host(Box::new(summary(response.host)?)))),
+                Err(status) if Reason::of(&status) == Some(Reason::NoHostAvailable) => {
+                    let table = reason::rejections(&status).unwrap_or_default();
+                    Ok(Answer::Claim(translate::rejections(table)))
                 }
-            }),
-        )
+                Err(status) => Err(status),
+            }
+        }))
         .await
     }
 
@@ -60,16 +59,13 @@ impl Hosts {
         let request = v1::GetHostRequest {
             host: Some(reference(host)),
         };
-        self.answer(
-            "GetHost",
-            Box::pin(async {
-                match self.client.get_host(request).await {
-                    Ok(response) => Ok(Answer::Host(Some(Box::new(summary(response.host)?)))),
-                    Err(status) if status.code() == Code::NotFound => Ok(Answer::Host(None)),
-                    Err(status) => Err(status),
-                }
-            }),
-        )
+        self.answer(Box::pin(async {
+            match self.client.get_host(request).await {
+                Ok(response) => Ok(Answer::Host(Some(Box::new(summary(response.host)?)))),
+                Err(status) if status.code() == Code::NotFound => Ok(Answer::Host(None)),
+                Err(status) => Err(status),
+            }
+        }))
         .await
     }
 
@@ -86,23 +82,20 @@ impl Hosts {
             // The call fails by itself when the host belongs to somebody else or runs something else.
             expected_generation: 0,
         };
-        self.answer(
-            "ProvisionHost",
-            Box::pin(async {
-                let answer = match self.client.provision_host(request).await {
-                    Ok(response) => Provisioned::Accepted(Box::new(summary(response.host)?)),
-                    Err(status) => match Reason::of(&status) {
-                        Some(Reason::HostNotFound | Reason::HostDeleting) => Provisioned::Missing,
-                        Some(Reason::ForeignConsumer) => Provisioned::Foreign(status.message().to_owned()),
-                        Some(Reason::AlreadyProvisionedDifferently) => {
-                            Provisioned::Different(status.message().to_owned())
-                        }
-                        _ => return Err(status),
-                    },
-                };
-                Ok(Answer::Provision(answer))
-            }),
-        )
+        self.answer(Box::pin(async {
+            let answer = match self.client.provision_host(request).await {
+                Ok(response) => Provisioned::Accepted(Box::new(summary(response.host)?)),
+                Err(status) => match Reason::of(&status) {
+                    Some(Reason::HostNotFound | Reason::HostDeleting) => Provisioned::Missing,
+                    Some(Reason::ForeignConsumer) => Provisioned::Foreign(status.message().to_owned()),
+                    Some(Reason::AlreadyProvisionedDifferently) => {
+                        Provisioned::Different(status.message().to_owned())
+                    }
+                    _ => return Err(status),
+                },
+            };
+            Ok(Answer::Provision(answer))
+        }))
         .await
     }
 
@@ -125,84 +118,76 @@ impl Hosts {
             power_policy: power_policy.into(),
             reservation: None,
         };
-        self.answer(
-            "ReleaseHost",
-            Box::pin(async {
-                let released = match self.client.release_host(request).await {
-                    Ok(response) => match response.phase() {
-                        Phase::Released => Released::Done,
-                        Phase::WaitingPowerOff => Released::Waiting("it is powering off".into()),
-                        Phase::Deprovisioning | Phase::Unspecified => {
-                            Released::Waiting(translate::progress(response.host))
-                        }
-                    },
-                    Err(status) if status.code() == Code::NotFound => Released::Done,
-                    Err(status) => return Err(status),
-                };
-                Ok(Answer::Release(host, released))
-            }),
-        )
+        self.answer(Box::pin(async {
+            let released = match self.client.release_host(request).await {
+                Ok(response) => match response.phase() {
+                    Phase::Released => Released::Done,
+                    Phase::WaitingPowerOff => Released::Waiting("it is powering off".into()),
+                    Phase::Deprovisioning | Phase::Unspecified => {
+                        Released::Waiting(translate::progress(response.host))
+                    }
+                },
+                Err(status) if status.code() == Code::NotFound => Released::Done,
+                Err(status) => return Err(status),
+            };
+            Ok(Answer::Release(host, released))
+        }))
         .await
     }
 
     /// All hosts of a consumer in its own namespace.
     pub(crate) async fn held(&self, consumer: &Consumer) -> Result<Answer, Failure> {
-        self.answer(
-            "ListHosts",
-            Box::pin(async {
-                let mut held = Vec::new();
-                let mut page_token = String::new();
-                loop {
-                    let request = v1::ListHostsRequest {
-                        namespace: consumer.namespace.clone(),
-                        consumer: Some(translate::consumer(consumer, "")),
-                        page_size: PAGE,
-                        page_token,
-                        ..v1::ListHostsRequest::default()
-                    };
-                    let response = self.client.list_hosts(request).await?;
-                    held.extend(response.hosts.into_iter().filter_map(|host| {
-                        let reference = host.r#ref?;
-                        Some(HostKey {
-                            namespace: reference.namespace,
-                            name: reference.name,
-                        })
-                    }));
-                    if response.next_page_token.is_empty() {
-                        return Ok(Answer::Held(held));
-                    }
-                    page_token = response.next_page_token;
+        self.answer(Box::pin(async {
+            let mut held = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = v1::ListHostsRequest {
+                    namespace: consumer.namespace.clone(),
+                    consumer: Some(translate::consumer(consumer, "")),
+                    page_size: PAGE,
+                    page_token,
+                    ..v1::ListHostsRequest::default()
+                };
+                let response = self.client.list_hosts(request).await?;
+                held.extend(response.hosts.into_iter().filter_map(|host| {
+                    let reference = host.r#ref?;
+                    Some(HostKey {
+                        namespace: reference.namespace,
+                        name: reference.name,
+                    })
+                }));
+                if response.next_page_token.is_empty() {
+                    return Ok(Answer::Held(held));
                 }
-            }),
-        )
+                page_token = response.next_page_token;
+            }
+        }))
         .await
     }
 
-    /// Counts the call, and turns what is not the host's fault into trouble. While the stream cannot even be opened,
+    /// Turns what is not the host's fault into trouble. While the stream cannot even be opened,
     /// nothing is asked: thousands of machines that each wait for a dead address would hold up all others.
     async fn answer(
         &self,
-        method: &'static str,
         call: Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send + '_>>,
     ) -> Result<Answer, Failure> {
         if let Some(message) = self.link.down() {
             return Ok(Answer::Trouble(Trouble::Unavailable(message)));
         }
-        let result = call.await;
-        let code = result.as_ref().err().map_or(Code::Ok, Status::code);
-        self.metrics
-            .calls
-            .get_or_create(&Call {
-                method,
-                code: format!("{code:?}"),
-            })
-            .inc();
-        match result {
-            Ok(answer) => Ok(answer),
-            Err(status) if status.code() == Code::Aborted => {
-                Err(Failure::Contended(status.message().to_owned()))
+        let answered = call
+            .await
+            .map_err(|status| (status.code(), translate::trouble(&status), status));
+        match answered {
+            Ok(answer) => {
+                self.link.answered();
+                Ok(answer)
             }
-            Err(status) => Ok(Answer::Trouble(translate::trouble(&status))),
+            Err((Code::Aborted, _, status)) => Err(Failure::Contended(status.message().to_owned())),
+            Err((_, Trouble::Unavailable(_), status)) => {
+                let told = self.link.unanswered(&describe(&status));
+                Ok(Answer::Trouble(Trouble::Unavailable(told)))
+            }
+            Err((_, trouble, _)) => Ok(Answer::Trouble(trouble)),
         }
     }
 }

@@ -1,10 +1,7 @@
-//! What the stream of hosts told so far, and who is to be woken by the next message. Pure.
+//! Who is to be woken by a change of a host. Pure.
 
-use std::collections::{HashMap, HashSet};
-
-use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
-use metal3_rpc::v1::watch_hosts_response::Type;
-use metal3_rpc::v1::{Host, WatchHostsResponse};
+use metal3_capm3_core::host::{Consumer, HostSummary};
+use metal3_rpc::v1::Host;
 
 use super::translate;
 use crate::objects::Key;
@@ -19,108 +16,33 @@ pub(super) enum Wake {
     Machine(Key),
     /// Machines that wait for a host in this namespace.
     Freed(String),
-    /// The picture is complete.
-    Synced,
 }
 
+/// What is remembered of a host: a change of anything else wakes nobody.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+pub(super) struct Known {
     summary: HostSummary,
     free: bool,
 }
 
-/// The hosts as last seen; survives the connection.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    hosts: HashMap<HostKey, Known>,
-    /// The revision to resume from; empty: from scratch.
-    revision: String,
-    /// Hosts of the snapshot that is being read; none when the stream was resumed.
-    snapshot: Option<HashSet<HostKey>>,
+impl Known {
+    pub(super) fn of(host: Host) -> Option<Self> {
+        let free = is_free(&host);
+        let summary = translate::summary(host)?;
+        Some(Self { summary, free })
+    }
 }
 
-impl Tracker {
-    /// A new connection: the revision to resume from.
-    pub(super) fn connect(&mut self) -> String {
-        self.snapshot = self.revision.is_empty().then(HashSet::new);
-        self.revision.clone()
+/// Whom a change concerns.
+pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> {
+    let consumer = |known: Option<&Known>| known.and_then(|known| consumer(&known.summary));
+    let (left, machine) = (consumer(before), consumer(after));
+    let left = left.filter(|left| Some(left) != machine.as_ref());
+    let mut wakes: Vec<Wake> = left.into_iter().chain(machine).map(Wake::Machine).collect();
+    if let Some(after) = after.filter(|after| after.free && !before.is_some_and(|before| before.free)) {
+        wakes.push(Wake::Freed(after.summary.key.namespace.clone()));
     }
-
-    /// The server cannot resume from here.
-    pub(super) fn start_over(&mut self) {
-        self.revision.clear();
-    }
-
-    /// One message.
-    pub(super) fn take(&mut self, message: WatchHostsResponse) -> Vec<Wake> {
-        let (kind, revision) = (message.r#type(), message.revision);
-        let wakes = match (kind, message.host) {
-            (Type::Added | Type::Modified, Some(host)) => self.upsert(host),
-            (Type::Deleted, Some(host)) => self.remove(host),
-            (Type::Synced, _) => self.synced(),
-            // A message of a newer server is no reason to stop.
-            _ => Vec::new(),
-        };
-        // A snapshot has no order: only its end can be resumed from.
-        if self.snapshot.is_none() && !revision.is_empty() {
-            self.revision = revision;
-        }
-        wakes
-    }
-
-    fn upsert(&mut self, host: Host) -> Vec<Wake> {
-        let free = is_free(&host);
-        let Some(summary) = translate::summary(host) else {
-            return Vec::new();
-        };
-        let key = summary.key.clone();
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.insert(key.clone());
-        }
-        let machine = consumer(&summary);
-        let new = Known { summary, free };
-        let old = self.hosts.get(&key);
-        if old == Some(&new) {
-            return Vec::new();
-        }
-        let before = old.and_then(|old| consumer(&old.summary));
-        let freed = free && !old.is_some_and(|old| old.free);
-        let left = before.filter(|before| Some(before) != machine.as_ref());
-        let mut wakes: Vec<Wake> = left.into_iter().chain(machine).map(Wake::Machine).collect();
-        if freed {
-            wakes.push(Wake::Freed(key.namespace.clone()));
-        }
-        self.hosts.insert(key, new);
-        wakes
-    }
-
-    fn remove(&mut self, host: Host) -> Vec<Wake> {
-        let Some(last) = translate::summary(host) else {
-            return Vec::new();
-        };
-        let known = self.hosts.remove(&last.key);
-        let consumers: HashSet<Key> = [Some(last), known.map(|known| known.summary)]
-            .iter()
-            .flatten()
-            .filter_map(consumer)
-            .collect();
-        consumers.into_iter().map(Wake::Machine).collect()
-    }
-
-    fn synced(&mut self) -> Vec<Wake> {
-        let mut wakes = Vec::new();
-        if let Some(snapshot) = self.snapshot.take() {
-            self.hosts.retain(|key, known| {
-                let there = snapshot.contains(key);
-                if !there {
-                    wakes.extend(consumer(&known.summary).map(Wake::Machine));
-                }
-                there
-            });
-        }
-        wakes.push(Wake::Synced);
-        wakes
-    }
+    wakes
 }
 
 /// The Metal3Machine that uses a host.
@@ -151,19 +73,14 @@ mod tests {
 
     use super::*;
 
-    fn message(kind: Type, name: &str, revision: u64, edit: impl FnOnce(&mut Host)) -> WatchHostsResponse {
+    fn known(edit: impl FnOnce(&mut Host)) -> Known {
         let mut host = Host {
-            r#ref: Some(HostRef::named("ns", name)),
-            revision: revision.to_string(),
+            r#ref: Some(HostRef::named("ns", "h")),
             provisioning_state: "available".into(),
             ..Host::default()
         };
         edit(&mut host);
-        WatchHostsResponse {
-            r#type: kind.into(),
-            host: Some(host),
-            revision: revision.to_string(),
-        }
+        Known::of(host).unwrap()
     }
 
     fn used_by(name: &'static str) -> impl FnOnce(&mut Host) {
@@ -178,14 +95,6 @@ mod tests {
         }
     }
 
-    fn marker(kind: Type, revision: &str) -> WatchHostsResponse {
-        WatchHostsResponse {
-            r#type: kind.into(),
-            host: None,
-            revision: revision.into(),
-        }
-    }
-
     fn machine(name: &str) -> Wake {
         Wake::Machine(Key::new("ns", name))
     }
@@ -196,93 +105,49 @@ mod tests {
 
     #[test]
     fn a_change_wakes_the_consumer_and_an_unchanged_host_nobody() {
-        let mut tracker = Tracker::default();
-        assert_eq!(tracker.connect(), "");
-        assert_eq!(
-            tracker.take(message(Type::Added, "h", 1, used_by("m"))),
-            [machine("m")]
-        );
-        let same = message(Type::Modified, "h", 2, used_by("m"));
-        assert_eq!(tracker.take(same), []);
-        let provisioned = message(Type::Modified, "h", 3, |host| {
+        let used = known(used_by("m"));
+        assert_eq!(wakes(None, Some(&used)), [machine("m")]);
+        let labelled = known(|host| {
+            used_by("m")(host);
+            host.labels.insert("a".into(), "b".into());
+        });
+        assert_eq!(labelled, used, "labels are not remembered, so this is no change");
+        let provisioned = known(|host| {
             used_by("m")(host);
             host.provisioning_state = "provisioned".into();
         });
-        assert_eq!(tracker.take(provisioned), [machine("m")]);
+        assert_eq!(wakes(Some(&used), Some(&provisioned)), [machine("m")]);
+        assert_eq!(
+            wakes(Some(&used), Some(&known(used_by("n")))),
+            [machine("m"), machine("n")]
+        );
     }
 
     #[test]
     fn a_host_given_back_wakes_its_former_machine_and_those_that_wait() {
-        let mut tracker = Tracker::default();
-        tracker.connect();
-        tracker.take(message(Type::Added, "h", 1, used_by("m")));
-        let free = message(Type::Modified, "h", 2, |_| {});
-        assert_eq!(tracker.take(free), [machine("m"), freed()]);
-        let labelled = message(Type::Modified, "h", 3, |host| {
-            host.labels.insert("a".into(), "b".into());
-        });
-        assert_eq!(tracker.take(labelled), [], "it was free before");
-        let paused = message(Type::Modified, "h", 4, |host| {
-            host.paused_by = Some(String::new())
-        });
-        assert_eq!(tracker.take(paused), []);
-        assert_eq!(tracker.take(message(Type::Modified, "h", 5, |_| {})), [freed()]);
+        let (used, free) = (known(used_by("m")), known(|_| {}));
+        assert_eq!(wakes(Some(&used), Some(&free)), [machine("m"), freed()]);
+        let paused = known(|host| host.paused_by = Some(String::new()));
+        assert_eq!(wakes(Some(&free), Some(&paused)), []);
+        assert_eq!(wakes(Some(&paused), Some(&free)), [freed()]);
+        let cleaned = known(|host| host.provisioning_state = "ready".into());
+        assert_eq!(wakes(Some(&free), Some(&cleaned)), [], "it was free before");
     }
 
     #[test]
-    fn a_stream_is_resumed_after_its_last_message_but_never_within_a_snapshot() {
-        let mut tracker = Tracker::default();
-        assert_eq!(tracker.connect(), "");
-        tracker.take(message(Type::Added, "h", 7, |_| {}));
-        assert_eq!(tracker.connect(), "", "the snapshot was not complete");
-        tracker.take(message(Type::Added, "h", 7, |_| {}));
-        tracker.take(marker(Type::Synced, "9"));
-        assert_eq!(tracker.connect(), "9");
-        tracker.take(message(Type::Modified, "h", 10, used_by("m")));
-        assert_eq!(tracker.connect(), "10");
-        tracker.take(marker(Type::Bookmark, "12"));
-        assert_eq!(tracker.connect(), "12");
-        tracker.start_over();
-        assert_eq!(tracker.connect(), "");
-    }
-
-    #[test]
-    fn hosts_missing_from_a_new_snapshot_are_gone_but_not_when_resumed() {
-        let mut tracker = Tracker::default();
-        tracker.connect();
-        tracker.take(message(Type::Added, "h", 1, used_by("m")));
-        tracker.take(marker(Type::Synced, "1"));
-        tracker.connect();
-        assert_eq!(tracker.take(marker(Type::Synced, "1")), [Wake::Synced]);
-        tracker.start_over();
-        tracker.connect();
-        assert_eq!(
-            tracker.take(marker(Type::Synced, "2")),
-            [machine("m"), Wake::Synced]
-        );
-    }
-
-    #[test]
-    fn a_deleted_host_wakes_its_machine_once() {
-        let mut tracker = Tracker::default();
-        tracker.connect();
-        tracker.take(message(Type::Added, "h", 1, used_by("m")));
-        assert_eq!(
-            tracker.take(message(Type::Deleted, "h", 2, used_by("m"))),
-            [machine("m")]
-        );
+    fn a_deleted_host_wakes_its_machine() {
+        assert_eq!(wakes(Some(&known(used_by("m"))), None), [machine("m")]);
+        assert_eq!(wakes(Some(&known(|_| {})), None), []);
     }
 
     #[test]
     fn hosts_of_others_wake_nobody() {
-        let mut tracker = Tracker::default();
-        tracker.connect();
-        let claimed = message(Type::Added, "h", 1, |host| {
+        let claimed = known(|host| {
             used_by("m")(host);
             if let Some(consumer) = &mut host.consumer {
                 consumer.kind = "HostClaim".into();
             }
         });
-        assert_eq!(tracker.take(claimed), []);
+        assert_eq!(wakes(None, Some(&claimed)), []);
     }
 }

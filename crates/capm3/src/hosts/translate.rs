@@ -2,6 +2,7 @@
 
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary, HostWait, Rejection};
 use metal3_capm3_core::machine::{ClaimRequest, Claimed, ProvisionSpec, Trouble};
+use metal3_rpc::client::describe;
 use metal3_rpc::v1;
 use metal3_rpc::v1::failure_domain::Policy;
 use tonic::{Code, Status};
@@ -135,23 +136,9 @@ pub(super) fn progress(host: Option<v1::Host>) -> String {
     }
 }
 
-/// A failure with its causes: the transport tells only there that the connection was refused.
-pub(super) fn describe(status: &Status) -> String {
-    let mut text = format!("the host service: {}", status.message());
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
-}
-
 /// What a failed call means for the machine.
 pub(super) fn trouble(status: &Status) -> Trouble {
-    let message = describe(status);
+    let message = format!("the host service: {}", describe(status));
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => Trouble::Denied(message),
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Trouble::Invalid(message),

@@ -19,6 +19,9 @@ use crate::objects::{Guarded, Key, Objects, selected};
 use crate::wake::Waiting;
 use crate::workload::Workloads;
 
+/// The stream of hosts wakes whoever waits for the service; when only calls fail nothing does.
+const UNANSWERED: Duration = Duration::from_secs(30);
+
 /// What every pass shares.
 pub(super) struct Context {
     pub(super) committer: Committer<Metal3Machine>,
@@ -50,26 +53,27 @@ pub(super) async fn reconcile(
         Err(_) => Err(Failure::Deadline),
     };
     let outcome = match &result {
-        Ok(Requeue::OnChange) => "success",
-        Ok(Requeue::Now | Requeue::After(_) | Requeue::Backoff) => "requeue_after",
+        Ok((Requeue::OnChange, _)) => "success",
+        Ok((Requeue::Now | Requeue::After(_) | Requeue::Backoff, _)) => "requeue_after",
         Err(_) => "error",
     };
     committer
         .metrics
         .passed(committer.name, outcome, started.elapsed());
-    let requeue = result?;
+    let (requeue, longest) = result?;
     if requeue != Requeue::Backoff {
         committer.backoff.forget(&key);
     }
     Ok(match requeue {
         Requeue::Now => Action::requeue(Duration::ZERO),
         Requeue::After(after) => Action::requeue(duration(after)),
-        Requeue::Backoff => Action::requeue(committer.delay(&key)),
+        Requeue::Backoff => Action::requeue(committer.delay(&key).min(longest)),
         Requeue::OnChange => Action::await_change(),
     })
 }
 
-async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<Requeue, Failure> {
+/// When to look again, and how long that may be put off.
+async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<(Requeue, Duration), Failure> {
     let objects = &context.objects;
     let owner = match owner_name(machine) {
         Some(name) => objects.machine(&key.namespace, name)?,
@@ -90,6 +94,7 @@ async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<R
         infra: infra.as_ref(),
         fast_track: context.fast_track,
     };
+    let ups = context.hosts.link.ups();
     let mut seen = Seen::default();
     let verdict = loop {
         match plan(&view, &seen, Timestamp::now()) {
@@ -98,9 +103,14 @@ async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<R
         }
     };
     let requeue = verdict.requeue;
-    queue(context, key, &verdict);
+    let unanswered = queue(context, key, &verdict);
     commit(&context.committer, machine, verdict).await?;
-    Ok(requeue)
+    Ok(match unanswered {
+        // It came back while we were about to wait for that: those that waited are woken already.
+        true if context.hosts.link.ups() != ups => (Requeue::Now, Duration::MAX),
+        true => (requeue, UNANSWERED),
+        false => (requeue, Duration::MAX),
+    })
 }
 
 /// Performs one ask. Each may be repeated; none is begun by a replica that no longer leads.
@@ -126,8 +136,9 @@ async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failu
     }
 }
 
-/// Remembers what the machine waits for, if nothing of Kubernetes will wake it.
-fn queue(context: &Context, key: &Key, verdict: &Verdict) {
+/// Remembers what the machine waits for, if nothing of Kubernetes will wake it. Tells whether it waits for the host
+/// service to answer.
+fn queue(context: &Context, key: &Key, verdict: &Verdict) -> bool {
     let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
     if reason != Some(Reason::AssociateFailed) || verdict.finalizer == Finalizer::Drop {
         context.waiting.has_host(key);
@@ -141,6 +152,7 @@ fn queue(context: &Context, key: &Key, verdict: &Verdict) {
         }
         tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
     }
+    reason == Some(Reason::HostServiceUnavailable)
 }
 
 fn duration(signed: SignedDuration) -> Duration {

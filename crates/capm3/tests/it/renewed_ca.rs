@@ -13,10 +13,8 @@ async fn a_client_trusts_the_ca_that_its_file_holds_now() {
     let (place, hosts) = (Place::new(), Hosts::new("lab"));
     let serving = place.open(&hosts).await;
     let client = HostClient::new(&Config {
-        address: place.address(),
         ca_file: Some(place.certificates.ca_file.clone()),
-        token_file: None,
-        propagate: |_| (),
+        ..Config::new(place.address())
     })
     .unwrap();
     let call = || client.list_hosts(ListHostsRequest::default());
