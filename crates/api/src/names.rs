@@ -1,4 +1,4 @@
-//! Finalizers, labels and annotations; all are upstream's, so that objects can go back and forth.
+//! Finalizers, labels and annotations; all but those said to be ours are upstream's, so that objects can go back and forth.
 
 /// Finalizer of a BareMetalHost.
 pub const FINALIZER_HOST: &str = "baremetalhost.metal3.io";
@@ -50,6 +50,8 @@ pub const ANNOTATION_DELETE_FOR_MOVE: &str = "clusterctl.cluster.x-k8s.io/delete
 pub const ANNOTATION_UNHEALTHY: &str = "capm3.metal3.io/unhealthy";
 /// Its old spelling.
 pub const ANNOTATION_UNHEALTHY_LEGACY: &str = "capi.metal3.io/unhealthy";
+/// Annotation, ours: when a host that is reserved for the successor of a machine is anybody's again, as in RFC 3339.
+pub const ANNOTATION_RESERVED_UNTIL: &str = "host.metal3.io/reserved-until";
 /// Annotation of a Metal3Machine: `<namespace>/<name>` of its host.
 pub const ANNOTATION_HOST: &str = "metal3.io/BareMetalHost";
 /// Annotation that stops the provider.

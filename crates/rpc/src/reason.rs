@@ -30,6 +30,10 @@ pub enum Reason {
     AlreadyProvisionedDifferently,
     /// The host is being deleted.
     HostDeleting,
+    /// `spec.online` of the host is false: its user keeps it off.
+    PoweredOffByUser,
+    /// The host was labelled for another cluster.
+    ForeignCluster,
     /// A required field is missing or a value is malformed.
     InvalidField,
     /// No token, or one that Kubernetes does not accept.
@@ -44,12 +48,10 @@ pub enum Reason {
     RevisionExpired,
     /// The reader did not keep up.
     SlowConsumer,
-    /// Not available in this release.
-    NotImplemented,
 }
 
 impl Reason {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::HostNotFound,
         Self::NotInspected,
         Self::NoHostAvailable,
@@ -57,6 +59,8 @@ impl Reason {
         Self::ForeignConsumer,
         Self::AlreadyProvisionedDifferently,
         Self::HostDeleting,
+        Self::PoweredOffByUser,
+        Self::ForeignCluster,
         Self::InvalidField,
         Self::TokenInvalid,
         Self::Forbidden,
@@ -64,7 +68,6 @@ impl Reason {
         Self::Backend,
         Self::RevisionExpired,
         Self::SlowConsumer,
-        Self::NotImplemented,
     ];
 
     /// The word on the wire.
@@ -77,6 +80,8 @@ impl Reason {
             Self::ForeignConsumer => "FOREIGN_CONSUMER",
             Self::AlreadyProvisionedDifferently => "ALREADY_PROVISIONED_DIFFERENTLY",
             Self::HostDeleting => "HOST_DELETING",
+            Self::PoweredOffByUser => "POWERED_OFF_BY_USER",
+            Self::ForeignCluster => "FOREIGN_CLUSTER",
             Self::InvalidField => "INVALID_FIELD",
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::Forbidden => "FORBIDDEN",
@@ -84,7 +89,6 @@ impl Reason {
             Self::Backend => "BACKEND",
             Self::RevisionExpired => "REVISION_EXPIRED",
             Self::SlowConsumer => "SLOW_CONSUMER",
-            Self::NotImplemented => "NOT_IMPLEMENTED",
         }
     }
 
@@ -95,7 +99,9 @@ impl Reason {
             Self::NotInspected
             | Self::ForeignConsumer
             | Self::AlreadyProvisionedDifferently
-            | Self::HostDeleting => Code::FailedPrecondition,
+            | Self::HostDeleting
+            | Self::PoweredOffByUser
+            | Self::ForeignCluster => Code::FailedPrecondition,
             Self::NoHostAvailable | Self::SlowConsumer => Code::ResourceExhausted,
             Self::Conflict => Code::Aborted,
             Self::InvalidField => Code::InvalidArgument,
@@ -103,7 +109,6 @@ impl Reason {
             Self::Forbidden => Code::PermissionDenied,
             Self::NotSynced | Self::Backend => Code::Unavailable,
             Self::RevisionExpired => Code::OutOfRange,
-            Self::NotImplemented => Code::Unimplemented,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The HostService: `proto/metal3/host/v1/host_service.proto` is the contract.
 //!
-//! * `index.rs` all hosts in memory; `project.rs` what of a host is told
-//! * `service.rs` who may call, `calls.rs` what calls do, `request.rs` what they bring; `allocate.rs`, `selector.rs`,
-//!   `intent.rs` their decisions, pure; `store.rs` their writes
+//! * `index.rs` all hosts in memory; `project` what of a host is told
+//! * `service.rs` who may call, `calls` and `claim.rs` what calls do, `request.rs` what they bring; `allocate.rs`,
+//!   `selector.rs`, `intent` their decisions, pure; `store.rs` their writes
 //! * `watch.rs` the stream; `auth.rs` who may call; `call.rs` what each call needs, `asked.rs` and `names.rs` the form of
 //!   what is asked
 
@@ -64,8 +64,9 @@ pub(crate) async fn serve(
 ) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let store = Store::new(client.clone(), Arc::clone(&index), metrics);
-    let service = Service::new(Arc::clone(&index), store, Authority::new(client));
-    let service = HostServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+    let service = Arc::new(Service::new(Arc::clone(&index), store, Authority::new(client)));
+    let sweep = tokio::spawn(calls::sweep(Arc::clone(&service), shutdown.clone()));
+    let service = HostServiceServer::from_arc(service).max_decoding_message_size(MESSAGE_LIMIT);
     health.set_not_serving::<HostServiceServer<Service>>().await;
     let synced = tokio::spawn(async move {
         let mut poll = tokio::time::interval(Duration::from_millis(100));
@@ -97,5 +98,6 @@ pub(crate) async fn serve(
         .serve_with_incoming_shutdown(listener, shutdown.cancelled_owned())
         .await;
     synced.abort();
+    sweep.abort();
     Ok(served?)
 }

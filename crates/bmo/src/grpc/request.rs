@@ -1,5 +1,6 @@
 //! Reading requests, and what is said about those that cannot be served.
 
+use jiff::Timestamp;
 use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1;
@@ -16,14 +17,12 @@ pub(super) fn same_uid(reference: Option<&HostRef>, host: &Host) -> bool {
     wanted.is_empty() || host.r#ref.as_ref().is_some_and(|host| host.uid == wanted)
 }
 
-pub(super) fn overdue(host: &Host) -> bool {
-    host.wait
-        .as_ref()
-        .and_then(|wait| wait.deadline)
-        .is_some_and(|deadline| {
-            let now = jiff::Timestamp::now();
-            (deadline.seconds, deadline.nanos) < (now.as_second(), now.subsec_nanosecond())
-        })
+/// Whether a host is in error, or waits for longer than it should.
+pub(super) fn stuck(host: &Host, now: Timestamp) -> bool {
+    let deadline = host.wait.as_ref().and_then(|wait| wait.deadline);
+    let now = (now.as_second(), now.subsec_nanosecond());
+    !host.error_message.is_empty()
+        || deadline.is_some_and(|deadline| (deadline.seconds, deadline.nanos) < now)
 }
 
 pub(super) fn host_key(host: Option<&HostRef>) -> Result<HostKey, Status> {

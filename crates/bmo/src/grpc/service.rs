@@ -73,12 +73,6 @@ impl Service {
     }
 }
 
-/// Calls whose behaviour comes with a later release: the permission is checked all the same.
-async fn later<T: Asked, R>(_: T) -> Result<R, Status> {
-    let message = format!("{} is not available in this release", T::CALL.name());
-    Err(Reason::NotImplemented.status(message, []))
-}
-
 #[tonic::async_trait]
 impl HostService for Service {
     async fn get_host(
@@ -115,13 +109,7 @@ impl HostService for Service {
         &self,
         request: Request<v1::GetInventoryRequest>,
     ) -> Result<Response<v1::GetInventoryResponse>, Status> {
-        self.serve(request, async |asked| {
-            let key = host_key(asked.host.as_ref())?;
-            self.known(asked.host.as_ref())?;
-            let inventory = self.store.inventory(&key, &asked).await?;
-            inventory.ok_or_else(|| not_found(&key))
-        })
-        .await
+        self.serve(request, |asked| self.inventory(asked)).await
     }
 
     async fn claim_host(
@@ -149,55 +137,56 @@ impl HostService for Service {
         &self,
         request: Request<v1::SetCleaningModeRequest>,
     ) -> Result<Response<v1::SetCleaningModeResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.set_cleaning_mode(asked)).await
     }
 
     async fn release_reservations(
         &self,
         request: Request<v1::ReleaseReservationsRequest>,
     ) -> Result<Response<v1::ReleaseReservationsResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.release_reservations(asked))
+            .await
     }
 
     async fn hold_power_off(
         &self,
         request: Request<v1::HoldPowerOffRequest>,
     ) -> Result<Response<v1::HoldPowerOffResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.hold_power_off(asked)).await
     }
 
     async fn release_power_hold(
         &self,
         request: Request<v1::ReleasePowerHoldRequest>,
     ) -> Result<Response<v1::ReleasePowerHoldResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.release_power_hold(asked)).await
     }
 
     async fn mark_health(
         &self,
         request: Request<v1::MarkHealthRequest>,
     ) -> Result<Response<v1::MarkHealthResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.mark_health(asked)).await
     }
 
     async fn prepare_move(
         &self,
         request: Request<v1::PrepareMoveRequest>,
     ) -> Result<Response<v1::PrepareMoveResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.prepare_move(asked)).await
     }
 
     async fn resume_after_move(
         &self,
         request: Request<v1::ResumeAfterMoveRequest>,
     ) -> Result<Response<v1::ResumeAfterMoveResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.resume_after_move(asked)).await
     }
 
     async fn explain_host(
         &self,
         request: Request<v1::ExplainHostRequest>,
     ) -> Result<Response<v1::ExplainHostResponse>, Status> {
-        self.serve(request, later).await
+        self.serve(request, |asked| self.explain(asked)).await
     }
 }

@@ -1,10 +1,9 @@
 //! Reads and compare-and-swap writes of BareMetalHosts on behalf of callers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
@@ -12,16 +11,16 @@ use metal3_host_core::EventKind;
 use metal3_kit::client::brief;
 use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
-use metal3_rpc::v1::{Consumer, GetInventoryRequest, GetInventoryResponse, Host, HostRef};
+use metal3_rpc::v1::{Consumer, Host, HostRef};
 use serde_json::{Value, json};
 use tonic::Status;
 
 use super::index::HostIndex;
-use super::intent::title;
-use super::project::project;
+use super::intent::{Seen, title};
 use super::request::same_uid;
 use crate::events::{Events, Told};
 use crate::metrics::HostMetrics;
+use crate::watch::Guarded;
 
 /// Access to the Kubernetes API; every answer also goes into the index, so that own writes are seen at once.
 pub(super) struct Store {
@@ -76,32 +75,61 @@ impl Store {
         &self,
         key: &HostKey,
         reference: Option<&HostRef>,
-    ) -> Result<Option<Host>, Status> {
+    ) -> Result<Option<Seen>, Status> {
         let Some(host) = self.object(key).await? else {
             return Ok(None);
         };
-        let host = self.seen(&host);
-        Ok(Some(host).filter(|host| same_uid(reference, host)))
+        let seen = self.seen(host);
+        Ok(Some(seen).filter(|seen| same_uid(reference, &seen.host)))
+    }
+
+    /// The hosts of a namespace that carry a reservation as they are now, whatever the index knows: under one key, or all.
+    pub(super) async fn reserved(&self, namespace: &str, key: Option<&str>) -> Result<Vec<Seen>, Status> {
+        let label = names::LABEL_NODE_REUSE;
+        let selector = key.map_or_else(|| label.to_owned(), |key| format!("{label}={key}"));
+        // One that cannot be read must not keep the others reserved.
+        let hosts: Api<Guarded> = Api::namespaced(self.client.clone(), namespace);
+        let listed = hosts.list(&ListParams::default().labels(&selector)).await;
+        let listed = listed.map_err(|error| backend(&format!("namespace {namespace}"), &error))?;
+        let readable = listed.items.into_iter().filter_map(|Guarded(host)| host.ok());
+        Ok(readable
+            .map(|host| self.seen(Arc::unwrap_or_clone(host)))
+            .collect())
     }
 
     /// Writes a merge patch if the host is still the one decided on. `None`: it changed or went; decide again.
-    pub(super) async fn write(&self, decided_on: &Host, mut patch: Value) -> Result<Option<Host>, Status> {
+    pub(super) async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Host>, Status> {
+        if is_empty(&patch) {
+            return Ok(Some(decided_on.clone()));
+        }
+        let written = self.write_as(decided_on, patch, None).await?;
+        Ok(written.map(|seen| seen.host))
+    }
+
+    /// The same, by a manager of fields of its own.
+    pub(super) async fn write_as(
+        &self,
+        decided_on: &Host,
+        mut patch: Value,
+        manager: Option<&str>,
+    ) -> Result<Option<Seen>, Status> {
         let Some(reference) = &decided_on.r#ref else {
             return Ok(None);
         };
         let key = HostKey::new(&reference.namespace, &reference.name);
-        if is_empty(&patch) {
-            return Ok(Some(decided_on.clone()));
-        }
         // The API server compares both and answers 409 when another write came first.
         patch["metadata"]["resourceVersion"] = json!(decided_on.revision);
         patch["metadata"]["uid"] = json!(reference.uid);
+        let params = PatchParams {
+            field_manager: manager.map(str::to_owned),
+            ..PatchParams::default()
+        };
         let written = self
             .hosts(&key)
-            .patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .patch(&key.name, &params, &Patch::Merge(&patch))
             .await;
         match written {
-            Ok(host) => Ok(Some(self.seen(&host))),
+            Ok(host) => Ok(Some(self.seen(host))),
             Err(kube::Error::Api(error)) if error.code == 409 || error.code == 404 => {
                 self.refresh(&key, decided_on).await?;
                 Ok(None)
@@ -112,13 +140,13 @@ impl Store {
                     [("host", &title(decided_on))],
                 ))
             }
-            Err(error) => Err(backend(&key, &error)),
+            Err(error) => Err(failed(&key, &error)),
         }
     }
 
     async fn refresh(&self, key: &HostKey, last: &Host) -> Result<(), Status> {
         match self.object(key).await? {
-            Some(host) => drop(self.seen(&host)),
+            Some(host) => drop(self.seen(host)),
             None => self.index.remove(key, last.clone()),
         }
         Ok(())
@@ -164,7 +192,7 @@ impl Store {
         let Some(secret) = secrets
             .get_metadata_opt(name)
             .await
-            .map_err(|error| backend(&key, &error))?
+            .map_err(|error| failed(&key, &error))?
         else {
             // Reported on the host by its own controller.
             tracing::warn!(host = %key, secret = %name, "the BMC secret to label does not exist");
@@ -183,54 +211,26 @@ impl Store {
         secrets
             .patch_metadata(name, &params, &Patch::Merge(&patch))
             .await
-            .map_err(|error| backend(&key, &error))?;
+            .map_err(|error| failed(&key, &error))?;
         Ok(())
-    }
-
-    /// The answer to GetInventory; `None` when the host is gone.
-    pub(super) async fn inventory(
-        &self,
-        key: &HostKey,
-        request: &GetInventoryRequest,
-    ) -> Result<Option<GetInventoryResponse>, Status> {
-        let Some(object) = self.object(key).await? else {
-            return Ok(None);
-        };
-        let host = self.seen(&object);
-        let Some(inventory) = host.inventory.clone() else {
-            return Err(Reason::NotInspected.status(format!("host {key} was not inspected yet"), []));
-        };
-        let pick = |all: Option<&BTreeMap<String, String>>, keys: &[String]| {
-            let all = all.into_iter().flatten();
-            all.filter(|(key, _)| keys.contains(key))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        };
-        Ok(Some(GetInventoryResponse {
-            host: host.r#ref,
-            boot_mac_address: object.spec.boot_mac_address.clone().unwrap_or_default(),
-            inventory: Some(inventory),
-            labels: pick(object.metadata.labels.as_ref(), &request.label_keys),
-            annotations: pick(object.metadata.annotations.as_ref(), &request.annotation_keys),
-        }))
     }
 
     async fn object(&self, key: &HostKey) -> Result<Option<BareMetalHost>, Status> {
         self.hosts(key)
             .get_opt(&key.name)
             .await
-            .map_err(|error| backend(key, &error))
+            .map_err(|error| failed(key, &error))
     }
 
-    fn seen(&self, host: &BareMetalHost) -> Host {
-        let projected = project(host);
-        if let Some(reference) = &projected.r#ref {
+    fn seen(&self, host: BareMetalHost) -> Seen {
+        let seen = Seen::of(host);
+        if let Some(reference) = &seen.host.r#ref {
             self.index.upsert(
                 HostKey::new(&reference.namespace, &reference.name),
-                projected.clone(),
+                seen.host.clone(),
             );
         }
-        projected
+        seen
     }
 
     fn hosts(&self, key: &HostKey) -> Api<BareMetalHost> {
@@ -246,9 +246,13 @@ fn is_empty(patch: &Value) -> bool {
     }
 }
 
-fn backend(key: &HostKey, error: &kube::Error) -> Status {
-    tracing::warn!(host = %key, error = brief(error), "the kubernetes api failed");
-    Reason::Backend.status(format!("the Kubernetes API failed on host {key}; try again"), [])
+fn failed(key: &HostKey, error: &kube::Error) -> Status {
+    backend(&format!("host {key}"), error)
+}
+
+fn backend(what: &str, error: &kube::Error) -> Status {
+    tracing::warn!(%what, error = brief(error), "the kubernetes api failed");
+    Reason::Backend.status(format!("the Kubernetes API failed on {what}; try again"), [])
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
-//! The HostService as tools see it: health, reflection, grpcurl, calls of later releases.
+//! The HostService as tools see it: health, reflection, grpcurl.
 
-use metal3_rpc::reason::Reason;
-use metal3_rpc::v1;
-use metal3_rpc::v1::HostRef;
 use metal3_testkit::process::Program;
 use metal3_testkit::{tools, wait};
-use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1alpha;
 
-use crate::world::{VERBS, World};
+use crate::world::World;
 
 #[tokio::test]
 async fn grpcurl_lists_describes_and_calls() {
@@ -117,65 +113,4 @@ async fn health_and_both_reflections_answer_without_a_token() {
             .any(|service| service.name == "metal3.host.v1.HostService"),
         "{list:?}"
     );
-}
-
-#[tokio::test]
-async fn calls_of_a_later_release_say_so_to_those_who_may_call_them() {
-    let world = World::start("later").await;
-    let host = Some(HostRef::named("later", "a"));
-    let mut may = world.caller("may", &VERBS).await;
-    let mut may_not = world.caller("may-not", &["list"]).await;
-    for (hosts, code, reason) in [
-        (&mut may, Code::Unimplemented, Reason::NotImplemented),
-        (&mut may_not, Code::PermissionDenied, Reason::Forbidden),
-    ] {
-        let check = |call: &str, error: Option<Status>| {
-            let error = error.unwrap_or_else(|| panic!("{call} answers"));
-            assert_eq!(
-                (error.code(), Reason::of(&error)),
-                (code, Some(reason)),
-                "{call}: {error}"
-            );
-        };
-        let request = Request::new(v1::SetCleaningModeRequest {
-            host: host.clone(),
-            ..Default::default()
-        });
-        check("SetCleaningMode", hosts.set_cleaning_mode(request).await.err());
-        let request = v1::ReleaseReservationsRequest {
-            namespace: "later".into(),
-            ..Default::default()
-        };
-        check(
-            "ReleaseReservations",
-            hosts.release_reservations(request).await.err(),
-        );
-        let request = v1::HoldPowerOffRequest {
-            host: host.clone(),
-            ..Default::default()
-        };
-        check("HoldPowerOff", hosts.hold_power_off(request).await.err());
-        let request = v1::ReleasePowerHoldRequest {
-            host: host.clone(),
-            ..Default::default()
-        };
-        check("ReleasePowerHold", hosts.release_power_hold(request).await.err());
-        let request = v1::MarkHealthRequest {
-            host: host.clone(),
-            ..Default::default()
-        };
-        check("MarkHealth", hosts.mark_health(request).await.err());
-        let request = v1::PrepareMoveRequest {
-            host: host.clone(),
-            ..Default::default()
-        };
-        check("PrepareMove", hosts.prepare_move(request).await.err());
-        let request = v1::ResumeAfterMoveRequest {
-            host: host.clone(),
-            ..Default::default()
-        };
-        check("ResumeAfterMove", hosts.resume_after_move(request).await.err());
-        let request = v1::ExplainHostRequest { host: host.clone() };
-        check("ExplainHost", hosts.explain_host(request).await.err());
-    }
 }

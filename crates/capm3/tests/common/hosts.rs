@@ -201,7 +201,7 @@ fn held_by(host: &Host, consumer: &Consumer) -> bool {
 type Answer<T> = Result<Response<T>, Status>;
 
 fn later<T>() -> Answer<T> {
-    Err(Reason::NotImplemented.status("not in this test", []))
+    Err(Status::unimplemented("not in this test"))
 }
 
 #[tonic::async_trait]

@@ -2,8 +2,10 @@
 /// A host by namespace and name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HostRef {
+    /// Namespace of the BareMetalHost.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
+    /// Name of the BareMetalHost.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// metadata.uid. Set in answers; in requests optional and then compared, so that a host that was deleted and
@@ -19,18 +21,23 @@ pub struct Consumer {
     /// For example "infrastructure.cluster.x-k8s.io/v1beta2".
     #[prost(string, tag = "1")]
     pub api_version: ::prost::alloc::string::String,
+    /// For example "Metal3Machine".
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
+    /// Namespace of the consumer.
     #[prost(string, tag = "3")]
     pub namespace: ::prost::alloc::string::String,
+    /// Name of the consumer.
     #[prost(string, tag = "4")]
     pub name: ::prost::alloc::string::String,
+    /// metadata.uid of the consumer, kept for people to read.
     #[prost(string, tag = "5")]
     pub uid: ::prost::alloc::string::String,
 }
 /// A Secret in the host's own namespace. References travel, contents never do.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SecretRef {
+    /// Name of the Secret.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Empty, or the host's namespace; anything else is refused.
@@ -40,8 +47,10 @@ pub struct SecretRef {
 /// A disk image, as in `spec.image` of the BareMetalHost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Image {
+    /// Where Ironic reads the image from.
     #[prost(string, tag = "1")]
     pub url: ::prost::alloc::string::String,
+    /// The checksum itself, or a URL of a file that holds it; empty for a live ISO.
     #[prost(string, tag = "2")]
     pub checksum: ::prost::alloc::string::String,
     /// "md5", "sha256", "sha512", "auto" or empty.
@@ -54,17 +63,22 @@ pub struct Image {
 /// What a consumer wants to run on the host it claimed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProvisionSpec {
+    /// The image to write to the disk.
     #[prost(message, optional, tag = "1")]
     pub image: ::core::option::Option<Image>,
     /// Name of a deploy step in a custom ramdisk; with or instead of an image.
     #[prost(string, tag = "2")]
     pub custom_deploy_method: ::prost::alloc::string::String,
+    /// Secret with the user data, for example cloud-init.
     #[prost(message, optional, tag = "3")]
     pub user_data: ::core::option::Option<SecretRef>,
+    /// Secret with the metadata of the instance.
     #[prost(message, optional, tag = "4")]
     pub meta_data: ::core::option::Option<SecretRef>,
+    /// Secret with the network configuration of the instance.
     #[prost(message, optional, tag = "5")]
     pub network_data: ::core::option::Option<SecretRef>,
+    /// Also sets the cleaning mode, unless unspecified.
     #[prost(enumeration = "CleaningMode", tag = "6")]
     pub cleaning_mode: i32,
     /// Power the host on. Clients that deploy set it; a host that is off is not deployed.
@@ -74,62 +88,80 @@ pub struct ProvisionSpec {
 /// One requirement of a label selector.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SelectorExpression {
+    /// Key of the label.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     /// "in", "notin", "exists", "!", "=", "==", "!=", "gt" or "lt", in any case; also "DoesNotExist".
     #[prost(string, tag = "2")]
     pub operator: ::prost::alloc::string::String,
+    /// For "in" and "notin" any number, for the comparisons one, otherwise none.
     #[prost(string, repeated, tag = "3")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// All parts must match.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Selector {
+    /// Labels that the host has with exactly these values.
     #[prost(map = "string, string", tag = "1")]
     pub match_labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Further requirements.
     #[prost(message, repeated, tag = "2")]
     pub expressions: ::prost::alloc::vec::Vec<SelectorExpression>,
 }
 /// A network interface found by inspection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nic {
+    /// For example "eth0".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Hardware address, in lower case with colons.
     #[prost(string, tag = "2")]
     pub mac: ::prost::alloc::string::String,
+    /// IPv4 or IPv6 address that inspection saw; may be empty.
     #[prost(string, tag = "3")]
     pub ip: ::prost::alloc::string::String,
 }
 /// The part of inspection data that consumers need; empty before inspection.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InventorySummary {
+    /// Host name that inspection found or was given by DHCP.
     #[prost(string, tag = "1")]
     pub hostname: ::prost::alloc::string::String,
+    /// All network interfaces.
     #[prost(message, repeated, tag = "2")]
     pub nics: ::prost::alloc::vec::Vec<Nic>,
+    /// For example "x86_64".
     #[prost(string, tag = "3")]
     pub architecture: ::prost::alloc::string::String,
+    /// Number of CPU threads.
     #[prost(uint32, tag = "4")]
     pub cpu_count: u32,
+    /// Memory in MiB.
     #[prost(uint64, tag = "5")]
     pub ram_mebibytes: u64,
+    /// Size of all disks in bytes.
     #[prost(uint64, tag = "6")]
     pub disk_bytes: u64,
 }
 /// A condition of the BareMetalHost, as in Kubernetes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Condition {
+    /// For example "Waiting".
     #[prost(string, tag = "1")]
     pub r#type: ::prost::alloc::string::String,
+    /// "True", "False" or "Unknown".
     #[prost(string, tag = "2")]
     pub status: ::prost::alloc::string::String,
+    /// CamelCase code.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// For people.
     #[prost(string, tag = "4")]
     pub message: ::prost::alloc::string::String,
+    /// When status changed last.
     #[prost(message, optional, tag = "5")]
     pub last_transition_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -139,26 +171,32 @@ pub struct Wait {
     /// CamelCase code from the catalogue of wait reasons.
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
+    /// For people: what is awaited.
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+    /// When the wait began.
     #[prost(message, optional, tag = "3")]
     pub since: ::core::option::Option<::prost_types::Timestamp>,
     /// Unset: until a user acts.
     #[prost(message, optional, tag = "4")]
     pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// What helps.
     #[prost(string, tag = "5")]
     pub remedy: ::prost::alloc::string::String,
 }
 /// A projected host: never a credential, never the content of a Secret.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Host {
+    /// Namespace, name and UID.
     #[prost(message, optional, tag = "1")]
     pub r#ref: ::core::option::Option<HostRef>,
     /// Opaque; grows with every change of the host. Compare for equality only.
     #[prost(string, tag = "2")]
     pub revision: ::prost::alloc::string::String,
+    /// metadata.generation: grows with every change of the spec.
     #[prost(int64, tag = "3")]
     pub generation: i64,
+    /// Labels of the BareMetalHost; WatchHosts may send only some.
     #[prost(map = "string, string", tag = "4")]
     pub labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
@@ -170,23 +208,31 @@ pub struct Host {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Who uses the host; unset when nobody does.
     #[prost(message, optional, tag = "6")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// Value of the label cluster.x-k8s.io/cluster-name.
     #[prost(string, tag = "7")]
     pub cluster_name: ::prost::alloc::string::String,
+    /// Set while the host is reserved for the successor of a machine; the consumer is a Cluster then.
     #[prost(string, tag = "8")]
     pub reuse_key: ::prost::alloc::string::String,
+    /// Failure domain of the host; empty when it has none.
     #[prost(string, tag = "9")]
     pub failure_domain: ::prost::alloc::string::String,
     /// `status.provisioning.state`, for example "available".
     #[prost(string, tag = "10")]
     pub provisioning_state: ::prost::alloc::string::String,
+    /// `status.operationalStatus`, for example "OK".
     #[prost(string, tag = "11")]
     pub operational_status: ::prost::alloc::string::String,
+    /// `status.errorType`, for example "provisioning error"; empty without an error.
     #[prost(string, tag = "12")]
     pub error_type: ::prost::alloc::string::String,
+    /// `status.errorMessage`.
     #[prost(string, tag = "13")]
     pub error_message: ::prost::alloc::string::String,
+    /// How often the operation failed in a row.
     #[prost(int32, tag = "14")]
     pub error_count: i32,
     /// Observed power.
@@ -195,48 +241,70 @@ pub struct Host {
     /// Desired power.
     #[prost(bool, tag = "16")]
     pub online: bool,
+    /// `spec.disablePowerOff`: the host is rebooted where others are powered off.
     #[prost(bool, tag = "17")]
     pub disable_power_off: bool,
+    /// `spec.automatedCleaningMode`.
     #[prost(enumeration = "CleaningMode", tag = "18")]
     pub cleaning_mode: i32,
     /// Value of the paused annotation; set and possibly empty when the host is paused.
     #[prost(string, optional, tag = "19")]
     pub paused_by: ::core::option::Option<::prost::alloc::string::String>,
+    /// Marked by MarkHealth: it is not claimed again.
     #[prost(bool, tag = "20")]
     pub unhealthy: bool,
+    /// The BareMetalHost is being deleted.
     #[prost(bool, tag = "21")]
     pub deleting: bool,
+    /// What runs now.
     #[prost(message, optional, tag = "22")]
     pub provisioned_image: ::core::option::Option<Image>,
+    /// What is to run.
     #[prost(message, optional, tag = "23")]
     pub requested_image: ::core::option::Option<Image>,
+    /// `spec.userData`.
     #[prost(message, optional, tag = "24")]
     pub user_data: ::core::option::Option<SecretRef>,
+    /// `spec.metaData`.
     #[prost(message, optional, tag = "25")]
     pub meta_data: ::core::option::Option<SecretRef>,
+    /// `spec.networkData`.
     #[prost(message, optional, tag = "26")]
     pub network_data: ::core::option::Option<SecretRef>,
+    /// What inspection found; unset before.
     #[prost(message, optional, tag = "27")]
     pub inventory: ::core::option::Option<InventorySummary>,
+    /// Keys of those who hold the host powered off, see HoldPowerOff.
     #[prost(string, repeated, tag = "28")]
     pub power_holds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Conditions of the BareMetalHost.
     #[prost(message, repeated, tag = "29")]
     pub conditions: ::prost::alloc::vec::Vec<Condition>,
+    /// Unset when it waits for nothing.
     #[prost(message, optional, tag = "30")]
     pub wait: ::core::option::Option<Wait>,
+    /// Somebody else provisions it; bmo leaves its disks alone.
     #[prost(bool, tag = "31")]
     pub externally_provisioned: bool,
+    /// Deploy step that is to run.
     #[prost(string, tag = "32")]
     pub requested_custom_deploy_method: ::prost::alloc::string::String,
+    /// Deploy step that ran.
     #[prost(string, tag = "33")]
     pub provisioned_custom_deploy_method: ::prost::alloc::string::String,
+    /// When the reservation under `reuse_key` ends by itself; unset: it lasts until it is used or freed.
+    #[prost(message, optional, tag = "34")]
+    pub reserved_until: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// What cleaning does with the disks of a host before it is given to somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CleaningMode {
     /// Leave the host's mode as it is.
     Unspecified = 0,
+    /// Partition tables and metadata are erased.
     Metadata = 1,
+    /// Nothing is cleaned.
     Disabled = 2,
 }
 impl CleaningMode {
@@ -261,49 +329,60 @@ impl CleaningMode {
         }
     }
 }
+/// Request of GetHost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetHostRequest {
+    /// Which one.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
 }
+/// Answer of GetHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHostResponse {
+    /// The host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of ListHosts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListHostsRequest {
     /// Empty: all namespaces, which needs cluster-wide permission.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
+    /// Only hosts with these labels; unset: all.
     #[prost(message, optional, tag = "2")]
     pub selector: ::core::option::Option<Selector>,
-    /// Only hosts in one of these provisioning states; empty: all.
+    /// Only hosts in one of these provisioning states, for example "available"; empty: all. An unknown word is refused.
     #[prost(string, repeated, tag = "3")]
     pub states: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Only hosts of this consumer.
+    /// Only hosts of this consumer. What is empty in it is not compared, and the UID never is.
     #[prost(message, optional, tag = "4")]
     pub consumer: ::core::option::Option<Consumer>,
     /// Only hosts that wait past their deadline or are in error.
     #[prost(bool, tag = "5")]
     pub stuck: bool,
-    /// At most this many; 0 means 500, 1000 is the limit.
+    /// At most this many; 0 means 500, more than 1000 means 1000. Negative: INVALID_ARGUMENT.
     #[prost(int32, tag = "6")]
     pub page_size: i32,
-    /// next_page_token of the page before.
+    /// next_page_token of the page before, with the same other fields. It does not expire. One that was not given by
+    /// ListHosts, or for another namespace: INVALID_ARGUMENT.
     #[prost(string, tag = "7")]
     pub page_token: ::prost::alloc::string::String,
 }
+/// Answer of ListHosts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListHostsResponse {
+    /// By namespace and name.
     #[prost(message, repeated, tag = "1")]
     pub hosts: ::prost::alloc::vec::Vec<Host>,
     /// Empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// WatchHosts from that of the first page misses nothing.
     #[prost(string, tag = "3")]
     pub revision: ::prost::alloc::string::String,
 }
+/// Request of WatchHosts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchHostsRequest {
     /// Empty: all namespaces, which needs cluster-wide permission.
@@ -319,18 +398,22 @@ pub struct WatchHostsRequest {
     #[prost(string, tag = "4")]
     pub from_revision: ::prost::alloc::string::String,
 }
+/// One message of WatchHosts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchHostsResponse {
+    /// What it tells.
     #[prost(enumeration = "watch_hosts_response::Type", tag = "1")]
     pub r#type: i32,
     /// Unset for SYNCED and BOOKMARK.
     #[prost(message, optional, tag = "2")]
     pub host: ::core::option::Option<Host>,
+    /// Send the last one as from_revision to go on after a break.
     #[prost(string, tag = "3")]
     pub revision: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `WatchHostsResponse`.
 pub mod watch_hosts_response {
+    /// What a message tells.
     #[derive(
         Clone,
         Copy,
@@ -347,6 +430,7 @@ pub mod watch_hosts_response {
         Unspecified = 0,
         /// A host of the snapshot, or a new one.
         Added = 1,
+        /// The host changed.
         Modified = 2,
         /// `host` carries the last known content.
         Deleted = 3,
@@ -384,43 +468,57 @@ pub mod watch_hosts_response {
         }
     }
 }
+/// Request of GetInventory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetInventoryRequest {
+    /// Which one.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Labels and annotations to be told; those that the host does not have are left out.
     #[prost(string, repeated, tag = "2")]
     pub label_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Annotations to answer, by exact key.
     #[prost(string, repeated, tag = "3")]
     pub annotation_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// Answer of GetInventory.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetInventoryResponse {
+    /// The host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// `spec.bootMACAddress`.
     #[prost(string, tag = "2")]
     pub boot_mac_address: ::prost::alloc::string::String,
+    /// What inspection found.
     #[prost(message, optional, tag = "3")]
     pub inventory: ::core::option::Option<InventorySummary>,
+    /// Of the labels asked for, those that the host has.
     #[prost(map = "string, string", tag = "4")]
     pub labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Of the annotations asked for, those that the host has.
     #[prost(map = "string, string", tag = "5")]
     pub annotations: ::std::collections::HashMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
 }
+/// Where a host should stand.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FailureDomain {
+    /// Name of the domain.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Unspecified means PREFER.
     #[prost(enumeration = "failure_domain::Policy", tag = "2")]
     pub policy: i32,
 }
 /// Nested message and enum types in `FailureDomain`.
 pub mod failure_domain {
+    /// What happens when the domain has no free host.
     #[derive(
         Clone,
         Copy,
@@ -437,6 +535,7 @@ pub mod failure_domain {
         Unspecified = 0,
         /// Other hosts are taken when the domain has none.
         Prefer = 1,
+        /// No other host is taken.
         Require = 2,
     }
     impl Policy {
@@ -462,8 +561,10 @@ pub mod failure_domain {
         }
     }
 }
+/// Request of ClaimHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClaimHostRequest {
+    /// Where to look for hosts; the consumer's own namespace as a rule.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
     /// The idempotency key.
@@ -472,8 +573,10 @@ pub struct ClaimHostRequest {
     /// Value of the label cluster.x-k8s.io/cluster-name.
     #[prost(string, tag = "3")]
     pub cluster_name: ::prost::alloc::string::String,
+    /// Labels that the host must have; unset: any host will do.
     #[prost(message, optional, tag = "4")]
     pub selector: ::core::option::Option<Selector>,
+    /// Where the host should stand; unset: anywhere.
     #[prost(message, optional, tag = "5")]
     pub failure_domain: ::core::option::Option<FailureDomain>,
     /// "cp-<name>" or "md-<name>": hosts reserved under this key are taken first.
@@ -483,10 +586,13 @@ pub struct ClaimHostRequest {
     #[prost(message, optional, tag = "7")]
     pub provision: ::core::option::Option<ProvisionSpec>,
 }
+/// Answer of ClaimHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClaimHostResponse {
+    /// The host of the consumer from now on.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
+    /// Why it is this one.
     #[prost(enumeration = "claim_host_response::Reason", tag = "2")]
     pub reason: i32,
     /// The failure domain of the host, empty if it has none.
@@ -495,6 +601,7 @@ pub struct ClaimHostResponse {
 }
 /// Nested message and enum types in `ClaimHostResponse`.
 pub mod claim_host_response {
+    /// Why it is this host.
     #[derive(
         Clone,
         Copy,
@@ -511,6 +618,7 @@ pub mod claim_host_response {
         Unspecified = 0,
         /// The consumer had it already.
         Existing = 1,
+        /// It was free and chosen.
         Selected = 2,
         /// It was reserved under the reuse key.
         Reused = 3,
@@ -543,6 +651,7 @@ pub mod claim_host_response {
 /// Detail of NO_HOST_AVAILABLE: how many candidates each rule turned away. A host counts once, at the first rule.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rejections {
+    /// In the order in which they are applied.
     #[prost(message, repeated, tag = "1")]
     pub rules: ::prost::alloc::vec::Vec<rejections::Rule>,
     /// All hosts of the namespace.
@@ -551,12 +660,14 @@ pub struct Rejections {
 }
 /// Nested message and enum types in `Rejections`.
 pub mod rejections {
+    /// A rule, and those that it turned away.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Rule {
         /// For example "claimed", "not-available", "label-mismatch", "paused", "unhealthy", "error", "deleting",
         /// "reserved", "failure-domain".
         #[prost(string, tag = "1")]
         pub rule: ::prost::alloc::string::String,
+        /// How many hosts.
         #[prost(uint32, tag = "2")]
         pub hosts: u32,
         /// Up to three of them.
@@ -564,27 +675,36 @@ pub mod rejections {
         pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     }
 }
+/// Request of ProvisionHost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProvisionHostRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// What to run.
     #[prost(message, optional, tag = "3")]
     pub spec: ::core::option::Option<ProvisionSpec>,
-    /// The host's generation the caller decided on; 0: do not compare.
+    /// The host's generation the caller decided on; 0: do not compare. A repeated call finds the generation that the first one
+    /// made, so compare only once.
     #[prost(int64, tag = "4")]
     pub expected_generation: i64,
 }
+/// Answer of ProvisionHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProvisionHostResponse {
+    /// Whether anything was written.
     #[prost(enumeration = "provision_host_response::Result", tag = "1")]
     pub result: i32,
+    /// The host after the call.
     #[prost(message, optional, tag = "2")]
     pub host: ::core::option::Option<Host>,
 }
 /// Nested message and enum types in `ProvisionHostResponse`.
 pub mod provision_host_response {
+    /// Whether anything was written.
     #[derive(
         Clone,
         Copy,
@@ -599,8 +719,9 @@ pub mod provision_host_response {
     #[repr(i32)]
     pub enum Result {
         Unspecified = 0,
+        /// The wish was recorded.
         Accepted = 1,
-        /// The host wants exactly this already.
+        /// The host wants this already.
         Unchanged = 2,
     }
     impl Result {
@@ -626,45 +747,62 @@ pub mod provision_host_response {
         }
     }
 }
+/// Request of SetCleaningMode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetCleaningModeRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// Required.
     #[prost(enumeration = "CleaningMode", tag = "3")]
     pub mode: i32,
 }
+/// Answer of SetCleaningMode.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetCleaningModeResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of ReleaseHost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseHostRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// The cluster whose label is taken off the host and its BMC Secret; another's label stays.
     #[prost(string, tag = "3")]
     pub cluster_name: ::prost::alloc::string::String,
+    /// Unspecified means POWER_OFF.
     #[prost(enumeration = "release_host_request::PowerPolicy", tag = "4")]
     pub power_policy: i32,
+    /// Unset: the host is free once it is released.
     #[prost(message, optional, tag = "5")]
     pub reservation: ::core::option::Option<release_host_request::Reservation>,
 }
 /// Nested message and enum types in `ReleaseHostRequest`.
 pub mod release_host_request {
+    /// Keeps the host for somebody who comes later.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Reservation {
+        /// "cp-<name>" or "md-<name>"; required. Claims with this key, and no others, get the host.
         #[prost(string, tag = "1")]
         pub reuse_key: ::prost::alloc::string::String,
-        /// The Cluster that may use it again.
+        /// The Cluster that may use it again; required, in the namespace of the host. It becomes the consumer.
         #[prost(message, optional, tag = "2")]
         pub cluster: ::core::option::Option<super::Consumer>,
+        /// When the host is anybody's again if nobody took it, some seconds late at most; unset: when ReleaseReservations frees
+        /// it.
         #[prost(message, optional, tag = "3")]
         pub expires: ::core::option::Option<::prost_types::Timestamp>,
     }
+    /// What becomes of the power of a host that is given back.
     #[derive(
         Clone,
         Copy,
@@ -678,10 +816,12 @@ pub mod release_host_request {
     )]
     #[repr(i32)]
     pub enum PowerPolicy {
+        /// Power off.
         Unspecified = 0,
-        /// Power off after deprovisioning.
+        /// Power off after deprovisioning, but for a host with disable_power_off.
         PowerOff = 1,
-        /// Stay on when the host will be cleaned, so that the next deployment starts at once.
+        /// Stay on when the host will be cleaned, so that the next deployment starts at once; power off when its cleaning mode is
+        /// DISABLED.
         FastTrack = 2,
     }
     impl PowerPolicy {
@@ -707,8 +847,10 @@ pub mod release_host_request {
         }
     }
 }
+/// Answer of ReleaseHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReleaseHostResponse {
+    /// How far it is; call again until RELEASED.
     #[prost(enumeration = "release_host_response::Phase", tag = "1")]
     pub phase: i32,
     /// Unset when the host does not exist.
@@ -717,6 +859,7 @@ pub struct ReleaseHostResponse {
 }
 /// Nested message and enum types in `ReleaseHostResponse`.
 pub mod release_host_response {
+    /// How far the release is.
     #[derive(
         Clone,
         Copy,
@@ -731,8 +874,11 @@ pub mod release_host_response {
     #[repr(i32)]
     pub enum Phase {
         Unspecified = 0,
+        /// What ran is being removed; host.wait says what is waited for.
         Deprovisioning = 1,
+        /// An externally provisioned host is not off yet.
         WaitingPowerOff = 2,
+        /// The consumer is gone from the host.
         Released = 3,
     }
     impl Phase {
@@ -760,42 +906,55 @@ pub mod release_host_response {
         }
     }
 }
+/// Request of ReleaseReservations.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseReservationsRequest {
+    /// Required.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
+    /// Which reservations; required.
     #[prost(oneof = "release_reservations_request::Scope", tags = "2, 3")]
     pub scope: ::core::option::Option<release_reservations_request::Scope>,
 }
 /// Nested message and enum types in `ReleaseReservationsRequest`.
 pub mod release_reservations_request {
+    /// Which reservations; required.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Scope {
+        /// All of this Cluster.
         #[prost(message, tag = "2")]
         Cluster(super::Consumer),
+        /// All under this key.
         #[prost(string, tag = "3")]
         ReuseKey(::prost::alloc::string::String),
     }
 }
+/// Answer of ReleaseReservations.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseReservationsResponse {
+    /// Hosts that this call freed; 0 when there was nothing left to free.
     #[prost(uint32, tag = "1")]
     pub released: u32,
 }
+/// Request of HoldPowerOff.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldPowerOffRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
-    /// Names the hold, for example "metal3-remediation-<uid>".
+    /// Names the hold, for example "metal3-remediation-<uid>": at most 63 letters, digits, dashes, underscores and dots.
     #[prost(string, tag = "3")]
     pub key: ::prost::alloc::string::String,
+    /// Another one than before changes the hold.
     #[prost(enumeration = "hold_power_off_request::Mode", tag = "4")]
     pub mode: i32,
 }
 /// Nested message and enum types in `HoldPowerOffRequest`.
 pub mod hold_power_off_request {
+    /// How the host is powered off.
     #[derive(
         Clone,
         Copy,
@@ -809,8 +968,11 @@ pub mod hold_power_off_request {
     )]
     #[repr(i32)]
     pub enum Mode {
+        /// As SOFT.
         Unspecified = 0,
+        /// The operating system is asked first.
         Soft = 1,
+        /// The power is cut.
         Hard = 2,
     }
     impl Mode {
@@ -836,95 +998,140 @@ pub mod hold_power_off_request {
         }
     }
 }
+/// Answer of HoldPowerOff.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HoldPowerOffResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
+    /// When the hold was written, to the second. It is the time that Kubernetes has recorded for the annotation: for a hold
+    /// that something else wrote, or that moved with the host from another cluster, a later one or none.
     #[prost(message, optional, tag = "2")]
     pub held_since: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// Request of ReleasePowerHold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleasePowerHoldRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// Name of the hold that ends.
     #[prost(string, tag = "3")]
     pub key: ::prost::alloc::string::String,
 }
+/// Answer of ReleasePowerHold.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReleasePowerHoldResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of MarkHealth.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MarkHealthRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// False takes every mark off, also those of others.
     #[prost(bool, tag = "3")]
     pub unhealthy: bool,
+    /// Recorded with a new mark; empty: "capm3/UnhealthyNode". A mark that is there keeps its reason.
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
 }
+/// Answer of MarkHealth.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MarkHealthResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of PrepareMove.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PrepareMoveRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
-    /// Value of the paused annotation; "metal3.io/capm3".
+    /// Value of the paused annotation, which says whose pause it is: "metal3.io/capm3". Required.
     #[prost(string, tag = "3")]
     pub token: ::prost::alloc::string::String,
 }
+/// Answer of PrepareMove.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareMoveResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of ResumeAfterMove.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResumeAfterMoveRequest {
+    /// The claimed host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
+    /// Who claimed it.
     #[prost(message, optional, tag = "2")]
     pub consumer: ::core::option::Option<Consumer>,
+    /// Compared with the cluster label of the host; empty: not compared.
     #[prost(string, tag = "3")]
     pub cluster_name: ::prost::alloc::string::String,
+    /// As given to PrepareMove. Required.
     #[prost(string, tag = "4")]
     pub token: ::prost::alloc::string::String,
 }
+/// Answer of ResumeAfterMove.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResumeAfterMoveResponse {
+    /// The host after the call.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
 }
+/// Request of ExplainHost.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainHostRequest {
+    /// Which one.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<HostRef>,
 }
+/// Answer of ExplainHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainHostResponse {
+    /// The host.
     #[prost(message, optional, tag = "1")]
     pub host: ::core::option::Option<Host>,
-    /// The step of the state machine.
+    /// The step of the state machine, as `status.provisioning.state`.
     #[prost(string, tag = "2")]
     pub step: ::prost::alloc::string::String,
+    /// What it waits for; unset: nothing is to be done, or about to be.
     #[prost(message, optional, tag = "3")]
     pub wait: ::core::option::Option<Wait>,
-    /// Verbatim.
+    /// The recorded failure, verbatim; empty: none.
     #[prost(string, tag = "4")]
     pub last_backend_error: ::prost::alloc::string::String,
+    /// When a failure is tried again at the latest.
     #[prost(message, optional, tag = "5")]
     pub next_attempt: ::core::option::Option<::prost_types::Timestamp>,
+    /// How long it is in this step, as far as the host tells.
     #[prost(message, optional, tag = "6")]
     pub in_step: ::core::option::Option<::prost_types::Duration>,
+    /// CamelCase code from the catalogue of failure causes: what the recorded failure means.
+    #[prost(string, tag = "7")]
+    pub cause: ::prost::alloc::string::String,
+    /// What a user can do about the wait, or the failure; empty: nothing needs to be done.
+    #[prost(string, tag = "8")]
+    pub remedy: ::prost::alloc::string::String,
+    /// It waits past its deadline or is in error; as the filter of ListHosts.
+    #[prost(bool, tag = "9")]
+    pub stuck: bool,
 }
 /// Generated client implementations.
 pub mod host_service_client {
@@ -937,6 +1144,7 @@ pub mod host_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    /// Lends hosts to consumers and tells about them; the head of this file says what holds for all calls.
     #[derive(Debug, Clone)]
     pub struct HostServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1006,7 +1214,8 @@ pub mod host_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One host. Verb "get". NOT_FOUND: reason HOST_NOT_FOUND.
+        /// One host, as this replica knows it: what was written through it is seen at once, what others wrote a moment later.
+        /// Verb "get". NOT_FOUND: reason HOST_NOT_FOUND.
         pub async fn get_host(
             &mut self,
             request: impl tonic::IntoRequest<super::GetHostRequest>,
@@ -1031,7 +1240,8 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "GetHost"));
             self.inner.unary(req, path, codec).await
         }
-        /// Hosts of a namespace by selector, in pages ordered by name. Verb "list".
+        /// Hosts of a namespace, or of all, in pages ordered by namespace and name. Verb "list".
+        /// A host that is there from the first page to the last is told once, whatever comes and goes meanwhile.
         pub async fn list_hosts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListHostsRequest>,
@@ -1083,8 +1293,8 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "WatchHosts"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Names and addresses found by inspection, and the labels and annotations asked for. Verb "get".
-        /// FAILED_PRECONDITION, reason NOT_INSPECTED.
+        /// Names and addresses found by inspection, and the labels and annotations asked for, as Kubernetes has them now. Verb
+        /// "get". NOT_FOUND: reason HOST_NOT_FOUND. FAILED_PRECONDITION: reason NOT_INSPECTED.
         pub async fn get_inventory(
             &mut self,
             request: impl tonic::IntoRequest<super::GetInventoryRequest>,
@@ -1138,7 +1348,10 @@ pub mod host_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Records what to run on a claimed host. Verb "provision".
-        /// FAILED_PRECONDITION, reason FOREIGN_CONSUMER or ALREADY_PROVISIONED_DIFFERENTLY.
+        /// Image, custom deploy and Secrets are recorded together and once: a host that was given the same image and method is
+        /// UNCHANGED and keeps its Secrets; another image or method is refused with FAILED_PRECONDITION, reason
+        /// ALREADY_PROVISIONED_DIFFERENTLY, until the host is released. FAILED_PRECONDITION, reason HOST_DELETING.
+        /// ABORTED, reason CONFLICT: the host has another generation than the one expected.
         pub async fn provision_host(
             &mut self,
             request: impl tonic::IntoRequest<super::ProvisionHostRequest>,
@@ -1163,7 +1376,7 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "ProvisionHost"));
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the cleaning mode of a claimed host. Verb "provision".
+        /// Changes the cleaning mode of a claimed host, in any state. Verb "provision".
         pub async fn set_cleaning_mode(
             &mut self,
             request: impl tonic::IntoRequest<super::SetCleaningModeRequest>,
@@ -1192,6 +1405,10 @@ pub mod host_service_client {
         }
         /// Starts deprovisioning and gives the host back; call again, or watch, until RELEASED. Verb "release".
         /// A missing host and a host of another consumer both answer RELEASED: there is nothing left to give back.
+        /// In the end nothing of the consumer is left on the host: image, method, Secrets, consumer, cluster label, the mark that
+        /// makes clusterctl wait, a pause by "metal3.io/capm3" and power holds whose key begins with "metal3-remediation-".
+        /// A mark of bad health stays. While the host is paused nothing happens to it, and it is not released unless it is free
+        /// already.
         pub async fn release_host(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseHostRequest>,
@@ -1216,7 +1433,7 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "ReleaseHost"));
             self.inner.unary(req, path, codec).await
         }
-        /// Frees hosts that are reserved for reuse. Verb "release".
+        /// Frees hosts that are reserved for reuse and that nobody has taken yet. Verb "release".
         pub async fn release_reservations(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseReservationsRequest>,
@@ -1243,7 +1460,11 @@ pub mod host_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Holds a claimed host powered off while the key is held. Verb "power".
+        /// Holds a claimed host powered off while the key is held, whatever spec.online says; several keys may hold it. Takes
+        /// effect while the host is provisioned. Verb "power".
+        /// It is off when powered_on is false: watch for that. A host with disable_power_off is rebooted once instead and is never
+        /// off. FAILED_PRECONDITION, reason POWERED_OFF_BY_USER: its online is false, so it is off without a hold;
+        /// reason HOST_DELETING.
         pub async fn hold_power_off(
             &mut self,
             request: impl tonic::IntoRequest<super::HoldPowerOffRequest>,
@@ -1268,7 +1489,7 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "HoldPowerOff"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends a hold. Verb "power".
+        /// Ends a hold; the host goes on when it was the last one. Ending one that is not there changes nothing. Verb "power".
         pub async fn release_power_hold(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleasePowerHoldRequest>,
@@ -1295,7 +1516,8 @@ pub mod host_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Marks a claimed host healthy or unhealthy; unhealthy hosts are not claimed again. Verb "health".
+        /// Marks a claimed host healthy or unhealthy; unhealthy hosts are not claimed again, and the mark outlives the claim. Verb
+        /// "health".
         pub async fn mark_health(
             &mut self,
             request: impl tonic::IntoRequest<super::MarkHealthRequest>,
@@ -1320,7 +1542,9 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "MarkHealth"));
             self.inner.unary(req, path, codec).await
         }
-        /// Makes a claimed host ready for `clusterctl move`: paused, status snapshot stored, move unblocked. Verb "move".
+        /// Makes a claimed host ready for `clusterctl move`, in one write: paused, its status stored in an annotation from which
+        /// it is restored after the move, and clusterctl, which waits for the guard to go, let go. Verb "move".
+        /// A host that somebody else paused keeps that pause and nothing is stored on it; clusterctl is let go all the same.
         pub async fn prepare_move(
             &mut self,
             request: impl tonic::IntoRequest<super::PrepareMoveRequest>,
@@ -1345,7 +1569,10 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "PrepareMove"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends the pause of PrepareMove and guards the host again. Verb "move".
+        /// Ends the pause of PrepareMove, and guards the host: clusterctl waits before it copies the host, until PrepareMove. Also
+        /// for a host that was not moved, and after a claim. Verb "move".
+        /// A host that somebody else paused stays as it is. FAILED_PRECONDITION, reason FOREIGN_CLUSTER: the host is labelled for
+        /// another cluster.
         pub async fn resume_after_move(
             &mut self,
             request: impl tonic::IntoRequest<super::ResumeAfterMoveRequest>,
@@ -1372,7 +1599,7 @@ pub mod host_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Why the host is where it is. Verb "explain".
+        /// Why the host is where it is, as Kubernetes has it now. Verb "explain". NOT_FOUND: reason HOST_NOT_FOUND.
         pub async fn explain_host(
             &mut self,
             request: impl tonic::IntoRequest<super::ExplainHostRequest>,
@@ -1412,12 +1639,14 @@ pub mod host_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with HostServiceServer.
     #[async_trait]
     pub trait HostService: std::marker::Send + std::marker::Sync + 'static {
-        /// One host. Verb "get". NOT_FOUND: reason HOST_NOT_FOUND.
+        /// One host, as this replica knows it: what was written through it is seen at once, what others wrote a moment later.
+        /// Verb "get". NOT_FOUND: reason HOST_NOT_FOUND.
         async fn get_host(
             &self,
             request: tonic::Request<super::GetHostRequest>,
         ) -> std::result::Result<tonic::Response<super::GetHostResponse>, tonic::Status>;
-        /// Hosts of a namespace by selector, in pages ordered by name. Verb "list".
+        /// Hosts of a namespace, or of all, in pages ordered by namespace and name. Verb "list".
+        /// A host that is there from the first page to the last is told once, whatever comes and goes meanwhile.
         async fn list_hosts(
             &self,
             request: tonic::Request<super::ListHostsRequest>,
@@ -1438,8 +1667,8 @@ pub mod host_service_server {
             &self,
             request: tonic::Request<super::WatchHostsRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchHostsStream>, tonic::Status>;
-        /// Names and addresses found by inspection, and the labels and annotations asked for. Verb "get".
-        /// FAILED_PRECONDITION, reason NOT_INSPECTED.
+        /// Names and addresses found by inspection, and the labels and annotations asked for, as Kubernetes has them now. Verb
+        /// "get". NOT_FOUND: reason HOST_NOT_FOUND. FAILED_PRECONDITION: reason NOT_INSPECTED.
         async fn get_inventory(
             &self,
             request: tonic::Request<super::GetInventoryRequest>,
@@ -1459,7 +1688,10 @@ pub mod host_service_server {
             tonic::Status,
         >;
         /// Records what to run on a claimed host. Verb "provision".
-        /// FAILED_PRECONDITION, reason FOREIGN_CONSUMER or ALREADY_PROVISIONED_DIFFERENTLY.
+        /// Image, custom deploy and Secrets are recorded together and once: a host that was given the same image and method is
+        /// UNCHANGED and keeps its Secrets; another image or method is refused with FAILED_PRECONDITION, reason
+        /// ALREADY_PROVISIONED_DIFFERENTLY, until the host is released. FAILED_PRECONDITION, reason HOST_DELETING.
+        /// ABORTED, reason CONFLICT: the host has another generation than the one expected.
         async fn provision_host(
             &self,
             request: tonic::Request<super::ProvisionHostRequest>,
@@ -1467,7 +1699,7 @@ pub mod host_service_server {
             tonic::Response<super::ProvisionHostResponse>,
             tonic::Status,
         >;
-        /// Changes the cleaning mode of a claimed host. Verb "provision".
+        /// Changes the cleaning mode of a claimed host, in any state. Verb "provision".
         async fn set_cleaning_mode(
             &self,
             request: tonic::Request<super::SetCleaningModeRequest>,
@@ -1477,6 +1709,10 @@ pub mod host_service_server {
         >;
         /// Starts deprovisioning and gives the host back; call again, or watch, until RELEASED. Verb "release".
         /// A missing host and a host of another consumer both answer RELEASED: there is nothing left to give back.
+        /// In the end nothing of the consumer is left on the host: image, method, Secrets, consumer, cluster label, the mark that
+        /// makes clusterctl wait, a pause by "metal3.io/capm3" and power holds whose key begins with "metal3-remediation-".
+        /// A mark of bad health stays. While the host is paused nothing happens to it, and it is not released unless it is free
+        /// already.
         async fn release_host(
             &self,
             request: tonic::Request<super::ReleaseHostRequest>,
@@ -1484,7 +1720,7 @@ pub mod host_service_server {
             tonic::Response<super::ReleaseHostResponse>,
             tonic::Status,
         >;
-        /// Frees hosts that are reserved for reuse. Verb "release".
+        /// Frees hosts that are reserved for reuse and that nobody has taken yet. Verb "release".
         async fn release_reservations(
             &self,
             request: tonic::Request<super::ReleaseReservationsRequest>,
@@ -1492,7 +1728,11 @@ pub mod host_service_server {
             tonic::Response<super::ReleaseReservationsResponse>,
             tonic::Status,
         >;
-        /// Holds a claimed host powered off while the key is held. Verb "power".
+        /// Holds a claimed host powered off while the key is held, whatever spec.online says; several keys may hold it. Takes
+        /// effect while the host is provisioned. Verb "power".
+        /// It is off when powered_on is false: watch for that. A host with disable_power_off is rebooted once instead and is never
+        /// off. FAILED_PRECONDITION, reason POWERED_OFF_BY_USER: its online is false, so it is off without a hold;
+        /// reason HOST_DELETING.
         async fn hold_power_off(
             &self,
             request: tonic::Request<super::HoldPowerOffRequest>,
@@ -1500,7 +1740,7 @@ pub mod host_service_server {
             tonic::Response<super::HoldPowerOffResponse>,
             tonic::Status,
         >;
-        /// Ends a hold. Verb "power".
+        /// Ends a hold; the host goes on when it was the last one. Ending one that is not there changes nothing. Verb "power".
         async fn release_power_hold(
             &self,
             request: tonic::Request<super::ReleasePowerHoldRequest>,
@@ -1508,7 +1748,8 @@ pub mod host_service_server {
             tonic::Response<super::ReleasePowerHoldResponse>,
             tonic::Status,
         >;
-        /// Marks a claimed host healthy or unhealthy; unhealthy hosts are not claimed again. Verb "health".
+        /// Marks a claimed host healthy or unhealthy; unhealthy hosts are not claimed again, and the mark outlives the claim. Verb
+        /// "health".
         async fn mark_health(
             &self,
             request: tonic::Request<super::MarkHealthRequest>,
@@ -1516,7 +1757,9 @@ pub mod host_service_server {
             tonic::Response<super::MarkHealthResponse>,
             tonic::Status,
         >;
-        /// Makes a claimed host ready for `clusterctl move`: paused, status snapshot stored, move unblocked. Verb "move".
+        /// Makes a claimed host ready for `clusterctl move`, in one write: paused, its status stored in an annotation from which
+        /// it is restored after the move, and clusterctl, which waits for the guard to go, let go. Verb "move".
+        /// A host that somebody else paused keeps that pause and nothing is stored on it; clusterctl is let go all the same.
         async fn prepare_move(
             &self,
             request: tonic::Request<super::PrepareMoveRequest>,
@@ -1524,7 +1767,10 @@ pub mod host_service_server {
             tonic::Response<super::PrepareMoveResponse>,
             tonic::Status,
         >;
-        /// Ends the pause of PrepareMove and guards the host again. Verb "move".
+        /// Ends the pause of PrepareMove, and guards the host: clusterctl waits before it copies the host, until PrepareMove. Also
+        /// for a host that was not moved, and after a claim. Verb "move".
+        /// A host that somebody else paused stays as it is. FAILED_PRECONDITION, reason FOREIGN_CLUSTER: the host is labelled for
+        /// another cluster.
         async fn resume_after_move(
             &self,
             request: tonic::Request<super::ResumeAfterMoveRequest>,
@@ -1532,7 +1778,7 @@ pub mod host_service_server {
             tonic::Response<super::ResumeAfterMoveResponse>,
             tonic::Status,
         >;
-        /// Why the host is where it is. Verb "explain".
+        /// Why the host is where it is, as Kubernetes has it now. Verb "explain". NOT_FOUND: reason HOST_NOT_FOUND.
         async fn explain_host(
             &self,
             request: tonic::Request<super::ExplainHostRequest>,
@@ -1541,6 +1787,7 @@ pub mod host_service_server {
             tonic::Status,
         >;
     }
+    /// Lends hosts to consumers and tells about them; the head of this file says what holds for all calls.
     #[derive(Debug)]
     pub struct HostServiceServer<T> {
         inner: Arc<T>,

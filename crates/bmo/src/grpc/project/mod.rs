@@ -1,5 +1,7 @@
 //! A BareMetalHost as others may see it: no credential, no content of a Secret.
 
+mod wait;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -7,9 +9,10 @@ use k8s_openapi::api::core::v1::SecretReference;
 use kube::ResourceExt as _;
 use metal3_api::metal3::hardware_data::HardwareDetails;
 use metal3_api::metal3::host::{AutomatedCleaningMode, BareMetalHost, BareMetalHostStatus, Image};
-use metal3_api::{conditions, names};
-use metal3_provisioner::WaitReason;
+use metal3_api::names;
 use metal3_rpc::v1;
+
+pub(super) use wait::told as told_wait;
 
 /// Projects a host.
 pub(crate) fn project(host: &BareMetalHost) -> v1::Host {
@@ -77,7 +80,7 @@ pub(crate) fn project(host: &BareMetalHost) -> v1::Host {
         inventory: status.and_then(|status| status.hardware.as_ref()).map(inventory),
         power_holds: holds(annotations),
         conditions: status.map(told_conditions).unwrap_or_default(),
-        wait: status.and_then(wait),
+        wait: wait::waits(host),
         externally_provisioned: spec.externally_provisioned == Some(true),
         requested_custom_deploy_method: spec
             .custom_deploy
@@ -88,6 +91,10 @@ pub(crate) fn project(host: &BareMetalHost) -> v1::Host {
             .and_then(|p| p.custom_deploy.as_ref())
             .map(|deploy| deploy.method.clone())
             .unwrap_or_default(),
+        reserved_until: annotations
+            .get(names::ANNOTATION_RESERVED_UNTIL)
+            .and_then(|end| end.parse().ok())
+            .map(timestamp),
     }
 }
 
@@ -163,7 +170,8 @@ fn inventory(hardware: &HardwareDetails) -> v1::InventorySummary {
     }
 }
 
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+/// A time on the wire.
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.as_second(),
         nanos: time.subsec_nanosecond(),
@@ -181,52 +189,4 @@ fn told_conditions(status: &BareMetalHostStatus) -> Vec<v1::Condition> {
             last_transition_time: Some(timestamp(condition.last_transition_time.0)),
         })
         .collect()
-}
-
-fn wait(status: &BareMetalHostStatus) -> Option<v1::Wait> {
-    let waiting =
-        conditions::find(&status.conditions, "Waiting").filter(|waiting| waiting.status == "True")?;
-    let known = WaitReason::ALL
-        .into_iter()
-        .find(|reason| reason.code() == waiting.reason);
-    let since = waiting.last_transition_time.0;
-    let deadline = known
-        .and_then(WaitReason::budget)
-        .and_then(|budget| since.checked_add(budget).ok());
-    Some(v1::Wait {
-        reason: waiting.reason.clone(),
-        message: known.map_or_else(
-            || waiting.message.clone(),
-            |reason| awaited(reason, &waiting.message),
-        ),
-        since: Some(timestamp(since)),
-        deadline: deadline.map(timestamp),
-        remedy: known.map(WaitReason::remedy).unwrap_or_default().to_owned(),
-    })
-}
-
-/// What is awaited, without the times and the remedy that the condition's message repeats for people.
-fn awaited(reason: WaitReason, message: &str) -> String {
-    let without_remedy = message
-        .split_once("; to help: ")
-        .map_or(message, |(before, _)| before);
-    match without_remedy.split_once("; ") {
-        Some((_, detail)) => format!("waiting for {} ({detail})", reason.awaits()),
-        None => format!("waiting for {}", reason.awaits()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_remedy_of_a_wait_are_told_once() {
-        let reason = WaitReason::Cleaning;
-        let plain = "waiting for x since 2026-01-01T00:00:00Z, at most until y; to help: look";
-        assert_eq!(awaited(reason, plain), format!("waiting for {}", reason.awaits()));
-        let detailed = "waiting for x since 2026-01-01T00:00:00Z; failure 2: no route; again; to help: look";
-        let expected = format!("waiting for {} (failure 2: no route; again)", reason.awaits());
-        assert_eq!(awaited(reason, detailed), expected);
-    }
 }

@@ -1,0 +1,91 @@
+//! Hosts kept for the successor of a machine, and the end of that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metal3_provisioner::HostKey;
+use metal3_rpc::v1;
+use metal3_rpc::v1::Host;
+use metal3_rpc::v1::release_reservations_request::Scope as Asked;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::super::intent::{self, Scope, title};
+use super::super::request::{conflict, consumer, missing};
+use super::super::service::Service;
+use super::WRITE_ATTEMPTS;
+
+/// How late a reservation may end: what waits for a host waits for this, too.
+const SWEEP: Duration = Duration::from_secs(5);
+
+impl Service {
+    pub(in super::super) async fn release_reservations(
+        &self,
+        request: v1::ReleaseReservationsRequest,
+    ) -> Result<v1::ReleaseReservationsResponse, Status> {
+        if request.namespace.is_empty() {
+            return Err(missing("namespace"));
+        }
+        let (scope, key) = match &request.scope {
+            Some(Asked::ReuseKey(key)) if !key.is_empty() => (Scope::Key(key.clone()), Some(key.as_str())),
+            Some(Asked::Cluster(cluster)) => (Scope::Cluster(consumer(Some(cluster))?.clone()), None),
+            _ => return Err(missing("cluster or reuse_key")),
+        };
+        let mut released = 0;
+        for seen in self.store.reserved(&request.namespace, key).await? {
+            if self.free(seen.host, &scope).await? {
+                released += 1;
+            }
+        }
+        Ok(v1::ReleaseReservationsResponse { released })
+    }
+
+    /// Ends the reservation of a host if it is one of those; whether it did.
+    async fn free(&self, mut host: Host, scope: &Scope) -> Result<bool, Status> {
+        for _ in 0..WRITE_ATTEMPTS {
+            if !intent::in_scope(&host, scope) {
+                return Ok(false);
+            }
+            if let Some(free) = self.store.write(&host, intent::free()).await? {
+                tracing::info!(host = %title(&host), key = %host.reuse_key, "reservation ended");
+                if let Some(cluster) = &host.consumer {
+                    let deed = "no longer reserved";
+                    self.store.tell(&free, cluster, "ReservationEnded", deed).await;
+                }
+                return Ok(true);
+            }
+            let Some(reference) = &host.r#ref else {
+                return Ok(false);
+            };
+            let key = HostKey::new(&reference.namespace, &reference.name);
+            match self.store.read(&key, host.r#ref.as_ref()).await? {
+                Some(seen) => host = seen.host,
+                None => return Ok(false),
+            }
+        }
+        Err(conflict(&format!("host {}", title(&host))))
+    }
+
+    /// Ends the reservations whose time is over.
+    async fn expire(&self) {
+        let scope = Scope::Expired(Timestamp::now());
+        let (hosts, _) = self.index.list("");
+        for host in hosts.iter().filter(|host| intent::in_scope(host, &scope)) {
+            if let Err(status) = self.free(Host::clone(host), &scope).await {
+                let error = status.message();
+                tracing::warn!(host = %title(host), error, "the reservation is over, but could not be ended");
+            }
+        }
+    }
+}
+
+/// Ends reservations when their time is over, until shutdown. Every replica does: the first one wins.
+pub(in super::super) async fn sweep(service: Arc<Service>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        service.expire().await;
+    }
+}
