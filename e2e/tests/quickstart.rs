@@ -118,6 +118,13 @@ impl Run {
         for setting in SETTINGS {
             command.env_remove(setting);
         }
+        // What cargo tells this test of its package would make build scripts, and all above them, run again in `setup`.
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&variable);
+            }
+        }
         command
             .arg(verb)
             .envs(self.env.iter().cloned())

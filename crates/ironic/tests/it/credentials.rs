@@ -99,13 +99,13 @@ async fn changed_credentials_are_verified_by_ipmi() {
 #[tokio::test]
 #[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
 async fn changed_credentials_are_verified_by_redfish_of_a_real_ironic() {
-    changed_credentials_are_verified(&Bed::real(), 12, Scheme::VirtualMedia).await;
+    changed_credentials_are_verified(&Bed::real(), 42, Scheme::VirtualMedia).await;
 }
 
 #[tokio::test]
 #[ignore = "needs METAL3_TEST_IRONIC_ENV (a real Ironic, hack/testbed/ironic.sh)"]
 async fn changed_credentials_are_verified_by_ipmi_of_a_real_ironic() {
-    changed_credentials_are_verified(&Bed::real(), 11, Scheme::Ipmi).await;
+    changed_credentials_are_verified(&Bed::real(), 12, Scheme::Ipmi).await;
 }
 
 fn waits_for(outcome: &Outcome, wanted: WaitReason) {

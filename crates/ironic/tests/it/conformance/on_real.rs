@@ -1,4 +1,7 @@
-//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks. Machines 1 to 11, 19, 40 and 41 are used.
+//! On the test bed: a real Ironic, emulated BMCs, simulated ramdisks.
+//!
+//! Machines 1 to 11, 19, 40 and 41 are used here, 12 to 14 and 42 by `credentials` and `raid`: each test has its own, so
+//! that all may run at once, also beside those of bmo.
 
 use crate::bed::{Bed, Scheme};
 
