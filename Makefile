@@ -20,8 +20,8 @@ fuzz: ## odd input for what reads the data of others (FUZZ_SECONDS=20 for each t
 bench: ## the figures of the README
 	@hack/bench.sh
 
-lint: ## format, lints, arrows, purity, parity, drift of generated files
-	@cargo xtask check fmt arrows purity drift parity clippy
+lint: ## format, lints, arrows, purity, parity, the gRPC contract, drift of generated files
+	@cargo xtask check fmt arrows purity drift proto parity clippy
 
 gen: ## CRDs, gRPC code, docs
 	@cargo xtask gen

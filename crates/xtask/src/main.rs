@@ -29,6 +29,9 @@ enum Command {
     Gen {
         /// What to generate; everything when absent.
         what: Vec<generated::What>,
+        /// Also promise the contract in `proto/` as it is now (`proto/baseline.txt`).
+        #[arg(long)]
+        accept: bool,
     },
     /// Runs what CI runs.
     Check {
@@ -41,7 +44,10 @@ enum Command {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Gen { what } => generated::write(&what),
+        Command::Gen { what, accept } => {
+            generated::write(&what)?;
+            if accept { proto::accept() } else { Ok(()) }
+        }
         Command::Check { what } => check::run(&what),
         Command::Dist(release) => {
             let folder = dist::write(&release)?;

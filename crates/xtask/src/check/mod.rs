@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::{generated, parity};
+use crate::{generated, parity, proto};
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +22,8 @@ pub(crate) enum Check {
     Purity,
     /// Generated files on disk are up to date.
     Drift,
+    /// How the gRPC contract is written, and that nothing of it is taken away unseen.
+    Proto,
     /// The CRDs have the facts of upstream's.
     Parity,
     /// Lints; warnings are errors.
@@ -54,6 +56,7 @@ fn one(check: Check) -> Result<String> {
         Check::Tests => cargo(&["test", "--workspace"]).map(|()| fine())?,
         Check::Drift => generated::drift().map(|()| fine())?,
         Check::Arrows => format!("{} arrows, all allowed", arrows::check()?),
+        Check::Proto => proto::check()?,
         Check::Purity => purity::check()?,
         Check::Parity => {
             let found = parity::check()?;
