@@ -3,6 +3,8 @@
 //! The token of a page is the host that the page before ended with. Hosts that come and go do not move the others, and any
 //! replica can go on.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use metal3_api::metal3::host::ProvisioningState;
 use metal3_provisioner::HostKey;
@@ -43,32 +45,44 @@ impl Service {
         &self,
         request: &v1::ListHostsRequest,
     ) -> Result<v1::ListHostsResponse, Status> {
-        let filter = Filter {
-            selector: Matcher::parse(request.selector.as_ref())
-                .map_err(|error| invalid("selector", &error))?,
-            request,
-            now: Timestamp::now(),
-        };
-        check_states(&request.states)?;
-        let size = page_size(request.page_size)?;
-        let after = after(&request.page_token, &request.namespace)?;
         let (hosts, revision) = self.index.list(&request.namespace);
-        let mut selected = hosts
-            .iter()
-            .filter(|host| after.as_ref().is_none_or(|after| key(host) > *after))
-            .filter(|host| filter.admits(host));
-        let page: Vec<Host> = selected
-            .by_ref()
-            .take(size)
-            .map(|host| Host::clone(host))
-            .collect();
-        let more = selected.next().is_some();
+        let (hosts, next_page_token) = page(&hosts, request, Timestamp::now())?;
         Ok(v1::ListHostsResponse {
-            next_page_token: page.last().filter(|_| more).map(title).unwrap_or_default(),
-            hosts: page,
+            hosts,
+            next_page_token,
             revision: revision.to_string(),
         })
     }
+}
+
+/// A page of hosts that are in order, and the token of the next one.
+fn page(
+    hosts: &[Arc<Host>],
+    request: &v1::ListHostsRequest,
+    now: Timestamp,
+) -> Result<(Vec<Host>, String), Status> {
+    check_states(&request.states)?;
+    let selector =
+        Matcher::parse(request.selector.as_ref()).map_err(|error| invalid("selector", &error))?;
+    let filter = Filter {
+        selector,
+        request,
+        now,
+    };
+    let size = page_size(request.page_size)?;
+    let after = after(&request.page_token, &request.namespace)?;
+    let mut selected = hosts
+        .iter()
+        .filter(|host| after.as_ref().is_none_or(|after| key(host) > *after))
+        .filter(|host| filter.admits(host));
+    let page: Vec<Host> = selected
+        .by_ref()
+        .take(size)
+        .map(|host| Host::clone(host))
+        .collect();
+    let more = selected.next().is_some();
+    let token = page.last().filter(|_| more).map(title).unwrap_or_default();
+    Ok((page, token))
 }
 
 fn key(host: &Host) -> HostKey {
@@ -123,4 +137,186 @@ fn is_like(consumer: &Consumer, wanted: &Consumer) -> bool {
         && like(&wanted.kind, &consumer.kind)
         && like(&wanted.namespace, &consumer.namespace)
         && like(&wanted.name, &consumer.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use metal3_rpc::reason::Reason;
+    use metal3_rpc::v1::{HostRef, ListHostsRequest, Wait};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn host(namespace: &str, name: &str) -> Host {
+        Host {
+            r#ref: Some(HostRef::named(namespace, name)),
+            provisioning_state: "available".into(),
+            ..Default::default()
+        }
+    }
+
+    fn names(hosts: &[Host]) -> Vec<String> {
+        hosts.iter().map(title).collect()
+    }
+
+    /// What a filter leaves of these hosts.
+    fn left(hosts: &[Host], request: &ListHostsRequest) -> Vec<String> {
+        let hosts: Vec<_> = hosts.iter().cloned().map(Arc::new).collect();
+        names(&page(&hosts, request, NOW).unwrap().0)
+    }
+
+    #[test]
+    fn states_and_consumers_choose() {
+        let machine = Consumer {
+            api_version: "infrastructure.cluster.x-k8s.io/v1beta2".into(),
+            kind: "Metal3Machine".into(),
+            namespace: "ns".into(),
+            name: "m".into(),
+            uid: "u".into(),
+        };
+        let hosts = [
+            host("ns", "free"),
+            Host {
+                provisioning_state: "provisioned".into(),
+                consumer: Some(machine.clone()),
+                ..host("ns", "used")
+            },
+        ];
+        let by = |consumer| ListHostsRequest {
+            consumer: Some(consumer),
+            ..Default::default()
+        };
+        let kind = Consumer {
+            kind: "Metal3Machine".into(),
+            ..Default::default()
+        };
+        let old = Consumer {
+            api_version: "infrastructure.cluster.x-k8s.io/v1beta1".into(),
+            uid: "before the move".into(),
+            ..machine.clone()
+        };
+        let other = Consumer {
+            name: "n".into(),
+            ..machine.clone()
+        };
+        let core = Consumer {
+            api_version: "v1".into(),
+            ..machine
+        };
+        assert_eq!(left(&hosts, &by(kind)), ["ns/used"]);
+        assert_eq!(left(&hosts, &by(old)), ["ns/used"]);
+        assert!(left(&hosts, &by(other)).is_empty() && left(&hosts, &by(core)).is_empty());
+        let states = ListHostsRequest {
+            states: vec!["available".into(), "ready".into()],
+            ..Default::default()
+        };
+        assert_eq!(left(&hosts, &states), ["ns/free"]);
+    }
+
+    #[test]
+    fn stuck_are_those_in_error_and_those_past_their_deadline() {
+        let wait = |seconds| {
+            Some(Wait {
+                deadline: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+                ..Default::default()
+            })
+        };
+        let hosts = [
+            host("ns", "calm"),
+            Host {
+                wait: wait(1),
+                ..host("ns", "in-time")
+            },
+            Host {
+                wait: wait(-1),
+                ..host("ns", "late")
+            },
+            Host {
+                wait: Some(Wait::default()),
+                ..host("ns", "patient")
+            },
+            Host {
+                error_message: "boom".into(),
+                ..host("ns", "sick")
+            },
+        ];
+        let request = ListHostsRequest {
+            stuck: true,
+            ..Default::default()
+        };
+        assert_eq!(left(&hosts, &request), ["ns/late", "ns/sick"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let cases: [(&str, fn(&mut ListHostsRequest)); 6] = [
+            ("page_size", |request| request.page_size = -1),
+            ("states", |request| request.states = vec!["availabel".into()]),
+            ("page_token", |request| request.page_token = "a".into()),
+            ("page_token", |request| request.page_token = "a/b/c".into()),
+            ("page_token", |request| request.page_token = "/".into()),
+            ("page_token", |request| {
+                request.namespace = "ns".into();
+                request.page_token = "other/a".into();
+            }),
+        ];
+        for (field, spoil) in cases {
+            let mut request = ListHostsRequest::default();
+            spoil(&mut request);
+            let status = page(&[], &request, NOW).unwrap_err();
+            assert_eq!(Reason::of(&status), Some(Reason::InvalidField), "{field}");
+            assert!(status.message().contains(field) || field == "states", "{status}");
+        }
+    }
+
+    #[test]
+    fn pages_are_as_long_as_asked_within_a_bound() {
+        for (wanted, size) in [(0, 500), (1, 1), (1000, 1000), (i32::MAX, 1000)] {
+            assert_eq!(page_size(wanted).unwrap(), size);
+        }
+    }
+
+    proptest! {
+        /// Namespaces and names that sort differently as text than as pairs.
+        #[test]
+        fn a_host_that_stays_is_told_once_whatever_comes_and_goes(
+            all in prop::collection::btree_set(("(a|a-b|a0|b)", "[a-c0-]{1,3}"), 1..40),
+            fates in prop::collection::vec(0..6_usize, 40),
+            size in 1..7_i32,
+        ) {
+            // Fate 0 to 3: comes or goes before that page; otherwise there all the time.
+            let fates: BTreeMap<_, _> = all.iter().cloned().zip(fates).collect();
+            let there = |at: usize| -> Vec<Arc<Host>> {
+                fates
+                    .iter()
+                    .filter(|(_, fate)| match **fate {
+                        change @ (0 | 2) => at >= change,
+                        change @ (1 | 3) => at < change,
+                        _ => true,
+                    })
+                    .map(|((namespace, name), _)| Arc::new(host(namespace, name)))
+                    .collect()
+            };
+            let mut request = ListHostsRequest { page_size: size, ..Default::default() };
+            let mut told = Vec::new();
+            for at in 0.. {
+                let (hosts, next) = page(&there(at), &request, NOW).unwrap();
+                told.extend(hosts.iter().map(key));
+                if next.is_empty() {
+                    break;
+                }
+                request.page_token = next;
+            }
+            prop_assert!(told.is_sorted_by(|one, other| one < other), "{told:?}");
+            let told: BTreeSet<_> = told.iter().collect();
+            for ((namespace, name), fate) in &fates {
+                let key = HostKey::new(namespace, name);
+                prop_assert!(*fate < 4 || told.contains(&key), "{key} is missing");
+            }
+        }
+    }
 }

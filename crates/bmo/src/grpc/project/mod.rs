@@ -1,5 +1,7 @@
 //! A BareMetalHost as others may see it: no credential, no content of a Secret.
 
+#[cfg(test)]
+mod leaks;
 mod wait;
 
 use std::collections::BTreeMap;
