@@ -39,7 +39,7 @@ pub struct CustomDeploy {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RootDeviceHints {
-    /// Path under /dev or /dev/disk/by-path; a leading `s== ` or other operator is allowed.
+    /// Path under /dev, or better under /dev/disk/by-path, which stays the same over reboots. It must be equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_name: Option<String>,
     /// SCSI address.
