@@ -32,7 +32,7 @@ pub struct Cli {
 /// What the program can do besides.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Looks at a running HostService as its callers see it; `helm test` runs it.
+    /// Looks at a running HostService and at the webhooks as their callers see them; `helm test` runs it.
     Check(CheckArgs),
 }
 

@@ -1,9 +1,12 @@
-//! `metal3-bmo check`: the HostService as its callers see it.
+//! `metal3-bmo check`: the HostService and the webhooks as their callers see them.
+
+mod webhook;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use metal3_kit::check::{Server, found};
+use metal3_kit::client::KubeArgs;
 use metal3_kit::tls::Protocol;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::ListHostsRequest;
@@ -30,9 +33,15 @@ pub struct CheckArgs {
     /// PEM file of the CA that signed its certificate.
     #[arg(long)]
     pub ca_file: PathBuf,
+    /// Namespace where BareMetalHosts are made on trial, by dry run, to see whether the webhook judges them; without it
+    /// webhooks are not looked at.
+    #[arg(long)]
+    pub webhook_namespace: Option<String>,
+    #[command(flatten)]
+    pub kube: KubeArgs,
 }
 
-/// Looks at a running HostService and tells what it finds.
+/// Looks at a running HostService and at the webhooks, and tells what it finds.
 ///
 /// # Errors
 /// At the first thing that is not as it should be.
@@ -49,7 +58,15 @@ pub async fn check(args: &CheckArgs) -> Result<()> {
         .connect_lazy();
     healthy(&server, channel.clone()).await?;
     reflected(&server, channel.clone()).await?;
-    guarded(&server, channel).await
+    guarded(&server, channel).await?;
+    let Some(namespace) = &args.webhook_namespace else {
+        return Ok(());
+    };
+    let client = args
+        .kube
+        .client(concat!("metal3-bmo-check/", env!("CARGO_PKG_VERSION")))
+        .await?;
+    webhook::judges(&client, namespace).await
 }
 
 async fn healthy(server: &Server, channel: Channel) -> Result<()> {

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::Api;
+use kube::api::DeleteParams;
 use metal3_testkit::process::Program;
-use metal3_testkit::{certs, port};
+use metal3_testkit::{Account, Rules, certs, port, wait};
+use serde_json::{Value, json};
 
+use crate::webhook::{apply, configured};
 use crate::world::World;
 
 async fn check(url: &str, ca: &Path) -> Result<String, String> {
@@ -80,4 +86,114 @@ async fn nobody_there_is_told_with_what_to_look_at() {
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+/// As the pod does it, with the rights that the chart gives its test.
+async fn check_webhook(world: &World, account: &Account) -> Result<String, String> {
+    Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
+        .args([
+            "check",
+            "--host-service",
+            &format!("https://{}", world.bmo.address()),
+        ])
+        .arg("--ca-file")
+        .arg(&world.bmo.certificates.ca_file)
+        .args(["--webhook-namespace", &world.namespace])
+        .arg("--kubeconfig")
+        .arg(&account.kubeconfig)
+        .output()
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Registers the webhooks as reached by this, and waits until the check says so.
+async fn says(world: &World, account: &Account, how: impl Fn(&str) -> Value, parts: &[&str]) -> String {
+    let mut document = configured(&world.namespace, how).await;
+    document["metadata"] = json!({"name": format!("test-{}", world.namespace)});
+    apply(world.client(), &document).await;
+    told(world, account, parts).await
+}
+
+/// The API server learns of configurations by a watch of its own.
+async fn told(world: &World, account: &Account, parts: &[&str]) -> String {
+    wait::until(&format!("the check to say {parts:?}"), wait::LONG, async || {
+        let (Ok(said) | Err(said)) = check_webhook(world, account).await;
+        if parts.iter().all(|part| said.contains(part)) {
+            Ok(said)
+        } else {
+            Err(said)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_webhook_is_proved_by_what_the_api_server_refuses_and_accepts() {
+    let world = World::start("check-webhook").await;
+    let namespace = world.namespace.clone();
+    let rules = Rules::default().inside("metal3.io", "baremetalhosts", &["create"]);
+    let account = world.plane.account(&namespace, "tester", &rules).await.unwrap();
+    let ca = ByteString(world.bmo.certificates.ca.as_bytes().to_vec());
+    let url = |path: &str| format!("https://localhost:{}{path}", world.bmo.webhook);
+
+    told(
+        &world,
+        &account,
+        &["accepts a wrong BareMetalHost", "ValidatingWebhookConfiguration"],
+    )
+    .await;
+    let without = |path: &str| json!({"url": url(path)});
+    says(
+        &world,
+        &account,
+        without,
+        &["unknown authority", "the caBundle of"],
+    )
+    .await;
+    let foreign = ByteString(certs::server_dir(&["localhost"]).unwrap().ca.into_bytes());
+    let other = |path: &str| json!({"url": url(path), "caBundle": foreign});
+    says(&world, &account, other, &["x509: ", "the caBundle of"]).await;
+    let free = port::free().unwrap();
+    let nobody = |path: &str| json!({"url": format!("https://localhost:{free}{path}"), "caBundle": ca});
+    says(
+        &world,
+        &account,
+        nobody,
+        &["connection refused", "kubectl get pods"],
+    )
+    .await;
+    let service = |path: &str| json!({"service": {"name": "absent", "namespace": namespace, "path": path}, "caBundle": ca});
+    says(
+        &world,
+        &account,
+        service,
+        &["service \"absent\" not found", "webhooks.enabled"],
+    )
+    .await;
+    let right = |path: &str| json!({"url": url(path), "caBundle": ca});
+    let said = says(&world, &account, right, &["lets a right BareMetalHost pass"]).await;
+    assert!(
+        said.lines().count() == 6
+            && said.contains("refuses a wrong BareMetalHost in namespace check-webhook"),
+        "{said}"
+    );
+    // All of this was on trial.
+    let hosts = world
+        .hosts()
+        .list(&kube::api::ListParams::default())
+        .await
+        .unwrap();
+    assert_eq!(hosts.items.len(), 0);
+
+    let nobody = world
+        .plane
+        .account(&namespace, "nobody", &Rules::default())
+        .await
+        .unwrap();
+    told(&world, &nobody, &["forbidden", "Role of the chart's test"]).await;
+    let configurations: Api<ValidatingWebhookConfiguration> = Api::all(world.client());
+    configurations
+        .delete(&format!("test-{namespace}"), &DeleteParams::default())
+        .await
+        .unwrap();
 }

@@ -40,7 +40,7 @@ metal3-bmo:
     clientCertSecret: my-client
 metal3-capm3:
   tls: {existingSecret: my-webhooks}
-  hostService: {caSecret: my-host-service}
+  hostService: {caSecret: my-host-service, clientCertSecret: my-capm3-client}
 ",
     ),
     (

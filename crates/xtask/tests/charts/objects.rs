@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use crate::{cases, helm, pods};
 
 /// Names that clusterctl, the tests and people's scripts refer to: none may go.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "ServiceAccount capm3-system/baremetal-operator-controller-manager",
     "ServiceAccount capm3-system/capm3-manager",
     "Deployment capm3-system/baremetal-operator-controller-manager",
     "Deployment capm3-system/capm3-controller-manager",
     "Service capm3-system/baremetal-operator-host-service",
+    "Service capm3-system/baremetal-operator-host-service-headless",
     "Service capm3-system/baremetal-operator-webhook-service",
     "Service capm3-system/capm3-webhook-service",
     "ConfigMap capm3-system/ironic",
@@ -154,6 +155,30 @@ fn every_object_has_the_standard_labels() {
             );
         }
     }
+}
+
+/// Each replica that is ready has an address; the certificate is for the Service that they have in common.
+#[test]
+fn capm3_finds_each_replica_of_the_host_service() {
+    let (one, all) = ("baremetal-operator-host-service", "baremetal-operator-host-service-headless");
+    for (case, objects) in cases::all() {
+        let service = helm::find(objects, &format!("Service capm3-system/{all}"));
+        assert_eq!(service["spec"]["clusterIP"], "None", "{case}");
+        assert_eq!(service["spec"]["publishNotReadyAddresses"], Value::Null, "{case}");
+        let common = helm::find(objects, &format!("Service capm3-system/{one}"));
+        assert_eq!(service["spec"]["selector"], common["spec"]["selector"], "{case}");
+        let capm3 = helm::find(objects, "Deployment capm3-system/capm3-controller-manager");
+        let text = capm3.to_string();
+        for flag in [
+            format!("\"--host-service-address=https://{all}.capm3-system.svc:8443\""),
+            format!("\"--host-service-server-name={one}.capm3-system.svc\""),
+        ] {
+            assert!(text.contains(&flag), "{case}: {flag} is missing");
+        }
+    }
+    let elsewhere = helm::render("metal3-capm3", "{hostService: {address: 'https://bmo.example.com'}}");
+    let text = helm::find(&elsewhere, "Deployment capm3-system/capm3-controller-manager").to_string();
+    assert!(!text.contains("--host-service-server-name"), "its name is in the address");
 }
 
 #[test]
