@@ -25,6 +25,7 @@ mod leader;
 mod lend;
 mod life;
 mod metrics;
+mod namespace;
 mod permission;
 mod preprovisioning;
 mod program;
