@@ -12,6 +12,7 @@ use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
 use metal3_kit::tls::OfferArgs;
 
 use crate::check::CheckArgs;
+use crate::grpc::GuardArgs;
 
 /// Manages BareMetalHosts through Ironic and lends them to others by gRPC.
 #[derive(Parser, Clone, Debug)]
@@ -83,6 +84,8 @@ pub struct Args {
     /// ConfigMap of this pod's namespace whose ca.crt tells callers the CA of that certificate.
     #[arg(long, default_value = "baremetal-operator-host-service-ca")]
     pub grpc_ca_configmap: String,
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// Hosts worked on at once; 0 means 32, because they mostly wait for the network (upstream: 2 to 8, by CPUs).
     #[arg(long, env = "BMO_CONCURRENCY", default_value_t = 0)]
     pub controller_concurrency: u16,

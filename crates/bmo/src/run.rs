@@ -62,20 +62,22 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     });
 
     let certificate = certificate(&args).open(&client, &mut tasks, &shutdown).await?;
-    let listener =
-        TlsListener::bind(&args.grpc_bind_address, Arc::clone(&certificate), Protocol::Http2).await?;
-    tracing::info!(address = %listener.local_addr(), "host service listens");
-    tasks.spawn(
-        "host service",
-        grpc::serve(
-            client.clone(),
-            index,
-            host_metrics.clone(),
-            listener,
-            readiness.condition("host-service"),
-            shutdown.clone(),
-        ),
+    let listener = listen(&args, Arc::clone(&certificate)).await?;
+    let told = grpc::Told {
+        all: metrics.clone(),
+        hosts: host_metrics.clone(),
+    };
+    let (serving, guard) = (readiness.condition("host-service"), args.guard.clone());
+    let served = grpc::serve(
+        client.clone(),
+        index,
+        told,
+        guard,
+        listener,
+        serving,
+        shutdown.clone(),
     );
+    tasks.spawn("host service", served);
     let asked = Authority::new(client.clone(), None);
     serve_metrics(&args, metrics, certificate, asked, offer, &mut tasks, &shutdown);
 
@@ -110,6 +112,17 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         probes::serve(&probing.0, readiness, probing.1).await
     });
     tasks.join().await
+}
+
+/// Where the HostService listens.
+async fn listen(args: &Args, certificate: Arc<Certificate>) -> Result<TlsListener> {
+    let (protocol, clients) = (Protocol::Http2, args.guard.client_ca()?);
+    let asks = clients.is_some();
+    let address = &args.grpc_bind_address;
+    let offer = Offer::of(protocol);
+    let listener = TlsListener::bind_for(address, certificate, protocol, &offer, clients).await?;
+    tracing::info!(address = %listener.local_addr(), client_certificates = asks, "host service listens");
+    Ok(listener)
 }
 
 /// Takes part in the election, if there is one.

@@ -10,6 +10,7 @@
 //! * [`flags`]: flags as Go takes them; [`client`]: the Kubernetes client; [`backoff`]: the one place that counts retries of an object
 
 pub mod backoff;
+mod cache;
 pub mod caller;
 pub mod check;
 pub mod client;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, Injector};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TraceContextExt as _, TraceId, TracerProvider as _};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
@@ -137,6 +137,16 @@ pub fn adopt_parent(span: &tracing::Span, headers: &HeaderMap) {
     let _ = span.set_parent(context);
 }
 
+/// The trace that a request belongs to: its caller's, or the one that was begun here.
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let theirs = global::get_text_map_propagator(|propagator| propagator.extract(&Incoming(headers)));
+    [theirs, tracing::Span::current().context()]
+        .into_iter()
+        .map(|context| context.span().span_context().trace_id())
+        .find(|id| *id != TraceId::INVALID)
+        .map(|id| id.to_string())
+}
+
 struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
@@ -201,6 +211,23 @@ mod tests {
         });
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_request_names_the_trace_of_its_caller() {
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let mut headers = HeaderMap::new();
+        assert_eq!(trace_id(&headers), None);
+        for (parent, id) in [
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+            ),
+            ("rubbish", None),
+        ] {
+            headers.insert("traceparent", parent.parse().unwrap());
+            assert_eq!(trace_id(&headers).as_deref(), id, "{parent}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why a call failed: status code, `google.rpc.ErrorInfo` and, for claims, the table of rejected hosts.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -48,10 +49,18 @@ pub enum Reason {
     RevisionExpired,
     /// The reader did not keep up.
     SlowConsumer,
+    /// The caller calls more often than it may; try again after the time of the `RetryInfo`.
+    RateLimited,
+    /// The caller has as many watches open as it may.
+    TooManyWatches,
+    /// The request is bigger than any that makes sense.
+    MessageTooLarge,
+    /// The call took longer than it may; what it asked for may be done or not.
+    TookTooLong,
 }
 
 impl Reason {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 20] = [
         Self::HostNotFound,
         Self::NotInspected,
         Self::NoHostAvailable,
@@ -68,6 +77,10 @@ impl Reason {
         Self::Backend,
         Self::RevisionExpired,
         Self::SlowConsumer,
+        Self::RateLimited,
+        Self::TooManyWatches,
+        Self::MessageTooLarge,
+        Self::TookTooLong,
     ];
 
     /// The word on the wire.
@@ -89,6 +102,10 @@ impl Reason {
             Self::Backend => "BACKEND",
             Self::RevisionExpired => "REVISION_EXPIRED",
             Self::SlowConsumer => "SLOW_CONSUMER",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::TooManyWatches => "TOO_MANY_WATCHES",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::TookTooLong => "TOOK_TOO_LONG",
         }
     }
 
@@ -102,7 +119,12 @@ impl Reason {
             | Self::HostDeleting
             | Self::PoweredOffByUser
             | Self::ForeignCluster => Code::FailedPrecondition,
-            Self::NoHostAvailable | Self::SlowConsumer => Code::ResourceExhausted,
+            Self::NoHostAvailable
+            | Self::SlowConsumer
+            | Self::RateLimited
+            | Self::TooManyWatches
+            | Self::MessageTooLarge => Code::ResourceExhausted,
+            Self::TookTooLong => Code::DeadlineExceeded,
             Self::Conflict => Code::Aborted,
             Self::InvalidField => Code::InvalidArgument,
             Self::TokenInvalid => Code::Unauthenticated,
@@ -114,12 +136,27 @@ impl Reason {
 
     /// A status with this reason; `metadata` names the objects concerned.
     pub fn status<const N: usize>(self, message: impl Into<String>, metadata: [(&str, &str); N]) -> Status {
+        Status::with_error_details(self.code(), message, self.details(metadata))
+    }
+
+    /// The same, with a time after which to try again as `google.rpc.RetryInfo`.
+    pub fn status_until<const N: usize>(
+        self,
+        message: impl Into<String>,
+        metadata: [(&str, &str); N],
+        retry_after: Duration,
+    ) -> Status {
+        let mut details = self.details(metadata);
+        details.set_retry_info(Some(retry_after));
+        Status::with_error_details(self.code(), message, details)
+    }
+
+    fn details<const N: usize>(self, metadata: [(&str, &str); N]) -> ErrorDetails {
         let metadata: HashMap<String, String> = metadata
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let details = ErrorDetails::with_error_info(self.as_str(), DOMAIN, metadata);
-        Status::with_error_details(self.code(), message, details)
+        ErrorDetails::with_error_info(self.as_str(), DOMAIN, metadata)
     }
 
     /// The reason of a status made by the service; `None` for statuses of the transport.
@@ -132,6 +169,11 @@ impl Reason {
             .into_iter()
             .find(|reason| reason.as_str() == info.reason)
     }
+}
+
+/// After which time the service wants to be asked again, if it said so.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// The status of a claim that found no host.
@@ -174,6 +216,15 @@ mod tests {
             assert_eq!(status.code(), reason.code());
         }
         assert_eq!(Reason::of(&Status::unavailable("connection refused")), None);
+    }
+
+    #[test]
+    fn a_time_to_wait_travels_beside_the_reason() {
+        let wait = Duration::from_millis(20);
+        let status = Reason::RateLimited.status_until("too many", [("user", "eve")], wait);
+        assert_eq!(Reason::of(&status), Some(Reason::RateLimited));
+        assert_eq!(retry_after(&status), Some(wait));
+        assert_eq!(retry_after(&Reason::Conflict.status("lost", [])), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use metal3_rpc::v1::host_service_server::SERVICE_NAME;
+
 use super::auth::Verb;
 
 /// Reads answer from memory, or with one look at Kubernetes.
@@ -51,6 +53,15 @@ impl Call {
         }
     }
 
+    /// The call of a path.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let name = path
+            .strip_prefix('/')?
+            .strip_prefix(SERVICE_NAME)?
+            .strip_prefix('/')?;
+        ALL.into_iter().find(|call| call.name() == name)
+    }
+
     /// What the caller must be granted on the virtual resource.
     pub(super) const fn verb(self) -> Verb {
         match self {
@@ -78,31 +89,31 @@ impl Call {
     }
 }
 
+const ALL: [Call; 15] = [
+    Call::GetHost,
+    Call::ListHosts,
+    Call::WatchHosts,
+    Call::GetInventory,
+    Call::ClaimHost,
+    Call::ProvisionHost,
+    Call::SetCleaningMode,
+    Call::ReleaseHost,
+    Call::ReleaseReservations,
+    Call::HoldPowerOff,
+    Call::ReleasePowerHold,
+    Call::MarkHealth,
+    Call::PrepareMove,
+    Call::ResumeAfterMove,
+    Call::ExplainHost,
+];
+
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::collections::BTreeSet;
 
     use prost::Message as _;
 
     use super::*;
-
-    pub(in super::super) const ALL: [Call; 15] = [
-        Call::GetHost,
-        Call::ListHosts,
-        Call::WatchHosts,
-        Call::GetInventory,
-        Call::ClaimHost,
-        Call::ProvisionHost,
-        Call::SetCleaningMode,
-        Call::ReleaseHost,
-        Call::ReleaseReservations,
-        Call::HoldPowerOff,
-        Call::ReleasePowerHold,
-        Call::MarkHealth,
-        Call::PrepareMove,
-        Call::ResumeAfterMove,
-        Call::ExplainHost,
-    ];
 
     #[test]
     fn these_are_the_calls_of_the_contract() {
@@ -116,6 +127,23 @@ pub(super) mod tests {
         let there: BTreeSet<_> = service.method.iter().map(|method| method.name()).collect();
         let here: BTreeSet<_> = ALL.into_iter().map(Call::name).collect();
         assert_eq!(here, there);
+    }
+
+    #[test]
+    fn a_call_is_known_by_its_path() {
+        assert_eq!(
+            Call::of("/metal3.host.v1.HostService/GetHost"),
+            Some(Call::GetHost)
+        );
+        for path in [
+            "",
+            "/",
+            "/GetHost",
+            "/metal3.host.v1.HostService/",
+            "/metal3.host.v1.HostService/gethost",
+        ] {
+            assert_eq!(Call::of(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -3,17 +3,23 @@
 //! * `index.rs` all hosts in memory; `project` what of a host is told
 //! * `service.rs` who may call, `calls` and `claim.rs` what calls do, `request.rs` what they bring; `allocate.rs`,
 //!   `selector.rs`, `intent` their decisions, pure; `store.rs` their writes
-//! * `watch.rs` the stream; `auth.rs` who may call; `call.rs` what each call needs, `asked.rs` and `names.rs` the form of
-//!   what is asked
+//! * `watch.rs` the stream, `guard.rs` its end
+//! * `door.rs` before every call: its time and its end; `auth.rs` who may call, `limits.rs` how often; `call.rs` what each
+//!   call needs, `asked.rs` and `names.rs` the form of what is asked; `audit.rs` the log of changes
 
 mod allocate;
+mod args;
 mod asked;
+mod audit;
 mod auth;
 mod call;
 mod calls;
 mod claim;
+mod door;
+mod guard;
 mod index;
 mod intent;
+mod limits;
 mod names;
 mod project;
 mod request;
@@ -27,6 +33,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kube::Client;
+use metal3_kit::metrics::Metrics;
 use metal3_kit::probes::Condition;
 use metal3_kit::telemetry::adopt_parent;
 use metal3_kit::tls::TlsListener;
@@ -35,19 +42,27 @@ use metal3_rpc::v1::host_service_server::HostServiceServer;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+pub(crate) use args::GuardArgs;
 pub(crate) use index::HostIndex;
 pub(crate) use project::project;
 
 use auth::Authority;
+use door::Door;
 use service::Service;
 use store::Store;
 
-use crate::metrics::HostMetrics;
+use crate::metrics::{CallMetrics, HostMetrics};
 
-/// No call takes longer; streams are exempt, they have no answer to wait for.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Nothing that we send or take is near this.
+/// No request is near this.
 const MESSAGE_LIMIT: usize = 1024 * 1024;
+/// Calls under way on one connection; a client that has more holds them back itself.
+const STREAMS: u32 = 1000;
+
+/// Where what happens is counted.
+pub(crate) struct Told {
+    pub(crate) all: Metrics,
+    pub(crate) hosts: HostMetrics,
+}
 
 /// Serves the HostService, health and reflection until shutdown; `ready` when health says that it serves, not earlier: who
 /// waited for the pod calls next.
@@ -57,14 +72,18 @@ const MESSAGE_LIMIT: usize = 1024 * 1024;
 pub(crate) async fn serve(
     client: Client,
     index: Arc<HostIndex>,
-    metrics: HostMetrics,
+    metrics: Told,
+    guard: GuardArgs,
     listener: TlsListener,
     ready: Condition,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let store = Store::new(client.clone(), Arc::clone(&index), metrics);
-    let service = Arc::new(Service::new(Arc::clone(&index), store, Authority::new(client)));
+    let calls = CallMetrics::default();
+    let authority = Authority::new(client.clone(), &guard);
+    calls.announce(&metrics.all, authority.reviews());
+    let store = Store::new(client, Arc::clone(&index), metrics.hosts);
+    let service = Arc::new(Service::new(Arc::clone(&index), store, authority, calls.clone()));
     let sweep = tokio::spawn(calls::sweep(Arc::clone(&service), shutdown.clone()));
     let service = HostServiceServer::from_arc(service).max_decoding_message_size(MESSAGE_LIMIT);
     health.set_not_serving::<HostServiceServer<Service>>().await;
@@ -84,7 +103,7 @@ pub(crate) async fn serve(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let served = Server::builder()
-        .timeout(CALL_LIMIT)
+        .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .trace_fn(|request| {
             let span = tracing::info_span!("rpc", method = request.uri().path());
@@ -94,7 +113,7 @@ pub(crate) async fn serve(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(service)
+        .add_service(Door::new(service, calls))
         .serve_with_incoming_shutdown(listener, shutdown.cancelled_owned())
         .await;
     synced.abort();

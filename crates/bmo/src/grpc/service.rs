@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use metal3_kit::telemetry::trace_id;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1;
 use metal3_rpc::v1::host_service_server::HostService;
@@ -12,36 +14,46 @@ use metal3_rpc::v1::{Host, HostRef};
 use tonic::{Request, Response, Status};
 
 use super::asked::Asked;
-use super::auth::Authority;
+use super::audit::{Answered, Record};
+use super::auth::{self, Authority, Verb};
+use super::guard::guard;
 use super::index::HostIndex;
 use super::request::{host_key, not_found, same_uid};
 use super::store::Store;
 use super::watch;
+use crate::metrics::CallMetrics;
 
 /// The HostService of one replica.
 pub(super) struct Service {
     pub(super) index: Arc<HostIndex>,
     pub(super) store: Store,
-    authority: Authority,
+    authority: Arc<Authority>,
+    metrics: CallMetrics,
     /// One claim at a time per consumer: a repeated call that overtakes the first one must not choose a second host.
     pub(super) claims: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Service {
-    pub(super) fn new(index: Arc<HostIndex>, store: Store, authority: Authority) -> Self {
+    pub(super) fn new(
+        index: Arc<HostIndex>,
+        store: Store,
+        authority: Authority,
+        metrics: CallMetrics,
+    ) -> Self {
         Self {
             index,
             store,
-            authority,
+            authority: Arc::new(authority),
+            metrics,
             claims: Mutex::default(),
         }
     }
 
     /// Lets the call pass: a caller that Kubernetes knows, a request that has the form of the contract, a verb that was
     /// granted, a replica that knows the hosts.
-    async fn admit<T: Asked>(&self, request: Request<T>) -> Result<T, Status> {
-        let caller = self.authority.caller(request.metadata()).await?;
-        let asked = request.into_inner();
+    async fn admit<T: Asked>(&self, request: &Request<T>) -> Result<UserInfo, Status> {
+        let caller = self.authority.caller(request).await?;
+        let asked = request.get_ref();
         asked.check()?;
         for namespace in asked.namespaces() {
             self.authority.permit(&caller, T::CALL.verb(), namespace).await?;
@@ -49,7 +61,7 @@ impl Service {
         if !self.index.synced() {
             return Err(Reason::NotSynced.status("the hosts are not read yet; try again", []));
         }
-        Ok(asked)
+        Ok(caller)
     }
 
     /// A call with one answer, from the door to the answer.
@@ -60,10 +72,18 @@ impl Service {
     ) -> Result<Response<R>, Status>
     where
         T: Asked,
+        R: Answered,
         F: Future<Output = Result<R, Status>> + Send,
     {
-        let asked = self.admit(request).await?;
-        work(asked).await.map(Response::new)
+        let caller = self.admit(&request).await?;
+        let (trace, user) = (trace_id(request.metadata().as_ref()), caller.username);
+        let asked = request.into_inner();
+        let record = Record::begin(&user.unwrap_or_default(), &asked, trace);
+        let answer = work(asked).await;
+        if let Some(record) = record {
+            record.end(&answer);
+        }
+        answer.map(Response::new)
     }
 
     fn known(&self, host: Option<&HostRef>) -> Result<Arc<Host>, Status> {
@@ -101,8 +121,23 @@ impl HostService for Service {
         &self,
         request: Request<v1::WatchHostsRequest>,
     ) -> Result<Response<Self::WatchHostsStream>, Status> {
-        let asked = self.admit(request).await?;
-        Ok(Response::new(watch::watch(&self.index, asked)?.boxed()))
+        let caller = self.admit(&request).await?;
+        let place = (self.authority.place(&caller)?, self.metrics.watching());
+        let token = auth::token(request.metadata())?.to_owned();
+        let asked = request.into_inner();
+        let namespaces: Vec<String> = asked.namespaces().into_iter().map(str::to_owned).collect();
+        let stream = watch::watch(&self.index, asked)?.boxed();
+        let (authority, period) = (Arc::clone(&self.authority), self.authority.period());
+        // Shared with each look, which outlives the call that made it.
+        let caller = Arc::new((authority, token, namespaces));
+        let look = move || {
+            let caller = Arc::clone(&caller);
+            async move {
+                let (authority, token, namespaces) = &*caller;
+                authority.look_again(token, Verb::Watch, namespaces).await
+            }
+        };
+        Ok(Response::new(guard(stream, place, period, look).boxed()))
     }
 
     async fn get_inventory(

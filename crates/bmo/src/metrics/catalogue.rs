@@ -152,3 +152,18 @@ pub(crate) mod ironic {
         QUEUE_LIMIT = Gauge Own "metal3_ironic_queue_limit" &[], "Places for busy hosts that there are";
     }
 }
+
+/// Told of the HostService by `calls.rs`.
+pub(crate) mod host_service {
+    use super::{Kind, Metric, Origin};
+
+    metrics! {
+        CALLS = Counter Own "metal3_host_service_calls" &["call", "code", "reason"],
+            "Calls of the HostService by their answer; a stream is answered once it is open";
+        CALL_SECONDS = Histogram Own "metal3_host_service_call_duration_seconds" &["call"],
+            "Length of calls of the HostService";
+        WATCHES = Gauge Own "metal3_host_service_watches" &[], "WatchHosts streams that are open";
+        REVIEWS = Counter Own "metal3_host_service_reviews" &["review", "result"],
+            "Questions about callers: review token or access, result cached, allowed, denied or failed";
+    }
+}

@@ -3,6 +3,7 @@
 //! What a pass did is counted from its verdict (`facts.rs`), what hosts are like is looked at when somebody asks
 //! (`fleet.rs`), and the client of Ironic counts for itself (`ironic.rs`).
 
+mod calls;
 mod catalogue;
 mod facts;
 mod fleet;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+pub(crate) use calls::CallMetrics;
 pub(crate) use facts::Facts;
 pub(crate) use fleet::Each;
 pub(crate) use reference::markdown;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::catalogue::{ALL, Kind, Metric, Origin, ironic};
+use super::catalogue::{ALL, Kind, Metric, Origin, host_service, ironic};
 
 /// The page.
 pub(crate) fn markdown() -> String {
@@ -14,6 +14,7 @@ pub(crate) fn markdown() -> String {
     section(&mut page, "Upstream's", ALL, Origin::Upstream);
     section(&mut page, "Hosts", ALL, Origin::Own);
     section(&mut page, "Ironic", ironic::ALL, Origin::Own);
+    section(&mut page, "HostService", host_service::ALL, Origin::Own);
     page.push_str(
         "\n## Process\n\n\
          `process_*` (CPU, memory, open files, start) and `rest_client_requests_total{code,method,host}` as every\n\

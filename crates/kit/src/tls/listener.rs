@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::Stream;
 use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Certificate, Offer};
+use super::{Certificate, ClientCa, Offer};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes that may be finished before the server takes them; beyond it new connections wait.
@@ -55,16 +56,39 @@ impl TlsListener {
         protocol: Protocol,
         offer: &Offer,
     ) -> Result<Self> {
+        Self::bind_for(address, certificate, protocol, offer, None).await
+    }
+
+    /// The same, and with authorities only for clients whose certificate one of them signed.
+    ///
+    /// # Errors
+    /// As [`Self::bind_with`].
+    pub async fn bind_for(
+        address: &str,
+        certificate: Arc<Certificate>,
+        protocol: Protocol,
+        offer: &Offer,
+        clients: Option<Arc<ClientCa>>,
+    ) -> Result<Self> {
         let address = crate::probes::listen_address(address).context("no address to listen on")?;
         let listener = TcpListener::bind(&address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&offer.provider))
+        let config = ServerConfig::builder_with_provider(Arc::clone(&offer.provider))
             .with_protocol_versions(&offer.versions)
-            .context("the TLS versions and cipher suites do not go together")?
-            .with_no_client_auth()
-            .with_cert_resolver(certificate);
+            .context("the TLS versions and cipher suites do not go together")?;
+        let asks = clients.is_some();
+        let config = match clients {
+            Some(clients) => config.with_client_cert_verifier(clients),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(certificate);
+        if asks {
+            // Who resumes a session shows no certificate: one whose authority is no longer trusted would come in.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
