@@ -2,8 +2,8 @@
 //!
 //! * [`ControlPlane`] is a real etcd and kube-apiserver with RBAC on; begin with [`ControlPlane::shared`].
 //! * [`Account`] is a ServiceAccount with the rules of a chart, so that a missing verb fails a test and not a user.
-//! * [`process`] runs our programs and kills them, [`gate`] at the instant of a request; [`certs`], [`port`] and
-//!   [`scratch`] are what servers need.
+//! * [`process`] runs our programs and kills them, [`gate`] at the instant of a request; [`wire`] is a bad network;
+//!   [`certs`], [`port`] and [`scratch`] are what servers need.
 //! * [`wait::until`] is the only way to wait; [`build`] makes objects; [`events`] and [`audit`] read what happened.
 //!
 //! Everything started here ends with the test process, however that ends. Files go to [`scratch`], which is removed as
@@ -24,6 +24,7 @@ pub mod process;
 pub mod scratch;
 pub mod tools;
 pub mod wait;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ const ALLOWED: [(&str, &[&str], &[&str]); 15] = [
     ("metal3-provisioner", &["metal3-api", "metal3-bmc"], &[]),
     ("metal3-host-core", &["metal3-api", "metal3-provisioner"], &[]),
     ("metal3-capm3-core", &["metal3-api"], &[]),
-    ("metal3-rpc", &["metal3-api"], &[]),
+    ("metal3-rpc", &["metal3-api"], &["metal3-testkit"]),
     (
         "metal3-ironic",
         &["metal3-api", "metal3-bmc", "metal3-provisioner"],
