@@ -8,6 +8,7 @@
 
 mod absent;
 mod admission;
+mod bad_network;
 mod check;
 mod conversion;
 mod crash;
