@@ -5,6 +5,7 @@
 //! asked for.
 
 mod edits;
+mod intent;
 mod outcome;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! The hosts, and what users do to them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::intent::{Intent, Wish};
 use super::{Chaos, NAMESPACE};
 use crate::world::new_host;
 
@@ -36,8 +38,16 @@ pub(super) struct Subject {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) builder: HostBuilder,
-    /// How often it was asked for that what is on its disk goes.
-    pub(super) meant: usize,
+    /// What was asked for that may change its disk, in order.
+    pub(super) intents: Vec<Intent>,
+}
+
+impl Subject {
+    /// What Ironic calls its BMC.
+    pub(super) fn address(&self) -> String {
+        let address = self.builder.spec.bmc.address.split("://").nth(1).unwrap();
+        format!("https://{address}")
+    }
 }
 
 /// All of them.
@@ -46,8 +56,12 @@ pub(super) struct Fleet {
     pub(super) subjects: Vec<Subject>,
 }
 
+fn url(letter: &str) -> String {
+    format!("http://images.test/{letter}.qcow2")
+}
+
 fn image(letter: &str) -> Value {
-    json!({"url": format!("http://images.test/{letter}.qcow2"), "checksum": "d41d8cd98f00b204e9800998ecf8427e"})
+    json!({"url": url(letter), "checksum": "d41d8cd98f00b204e9800998ecf8427e"})
 }
 
 impl Fleet {
@@ -68,11 +82,12 @@ impl Fleet {
             } else {
                 builder = builder.image("http://images.test/a.qcow2");
             }
+            let image = builder.spec.image.as_ref().map(|image| image.url.clone());
             Subject {
                 name,
                 kind,
                 builder,
-                meant: 0,
+                intents: vec![Intent::now(Wish::Create(image))],
             }
         };
         Self {
@@ -109,8 +124,7 @@ impl Fleet {
 
     /// The machine of a host.
     pub(super) fn machine(&self, subject: &Subject) -> Option<Machine> {
-        let address = subject.builder.spec.bmc.address.split("://").nth(1).unwrap();
-        self.chaos.ironic.machine(&format!("https://{address}"))
+        self.chaos.ironic.machine(&subject.address())
     }
 
     /// Edits at random for so long; how often.
@@ -130,23 +144,23 @@ impl Fleet {
     }
 
     async fn one(&mut self, number: usize, roll: u32) {
-        let subject = &mut self.subjects[number];
+        let subject = &self.subjects[number];
         let annotate = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
         let wild = subject.kind == Kind::Wild;
+        let letter = IMAGES[roll as usize % IMAGES.len()];
+        let wish = match roll {
+            0..18 if wild => Some(Wish::Image(Some(url(letter)))),
+            18..28 if wild => Some(Wish::Image(None)),
+            28..34 if wild => Some(Wish::Delete),
+            34..40 if wild => Some(Wish::Create(None)),
+            88..92 => Some(Wish::Detach),
+            _ => None,
+        };
+        // Before it is asked for: the answer may come late.
+        let intent = wish.map(Intent::now);
         let patch = match roll {
-            0..40 if wild => {
-                // Counted before it is asked for: the answer may be lost, and it is done all the same.
-                subject.meant += 1;
-                match roll {
-                    0..18 => {
-                        let letter = IMAGES[roll as usize % IMAGES.len()];
-                        json!({"spec": {"image": image(letter)}})
-                    }
-                    18..28 => json!({"spec": {"image": null}}),
-                    28..34 => return self.delete(number).await,
-                    _ => return self.create_again(number).await,
-                }
-            }
+            0..18 if wild => json!({"spec": {"image": image(letter)}}),
+            18..40 if wild => json!({"spec": {"image": null}}),
             0..50 => json!({"spec": {"online": roll.is_multiple_of(2)}}),
             50..60 => annotate("reboot.metal3.io", json!("")),
             60..65 => annotate("reboot.metal3.io", json!(r#"{"mode":"hard"}"#)),
@@ -157,26 +171,32 @@ impl Fleet {
             88..92 => annotate("baremetalhost.metal3.io/detached", json!("")),
             _ => annotate("baremetalhost.metal3.io/detached", Value::Null),
         };
-        self.chaos.patch(&self.subjects[number].name, patch).await;
+        let answer = match intent.as_ref().map(|intent| &intent.wish) {
+            Some(Wish::Delete) => self.delete(subject).await,
+            Some(Wish::Create(_)) => self.create_again(subject).await,
+            Some(Wish::Image(_) | Wish::Detach) | None => self.chaos.patch(&subject.name, patch).await,
+        };
+        if answer == Answer::MaybeDone {
+            self.subjects[number].intents.extend(intent);
+        }
     }
 
-    async fn delete(&self, number: usize) {
-        let name = &self.subjects[number].name;
+    async fn delete(&self, subject: &Subject) -> Answer {
         self.chaos
             .insist(async || {
-                let deleted = self.chaos.hosts.delete(name, &DeleteParams::default()).await;
+                let options = DeleteParams::default();
+                let deleted = self.chaos.hosts.delete(&subject.name, &options).await;
                 deleted.map(drop)
             })
-            .await;
+            .await
     }
 
     /// Nothing while it still exists.
-    async fn create_again(&self, number: usize) {
-        let builder = &self.subjects[number].builder;
+    async fn create_again(&self, subject: &Subject) -> Answer {
         let client = self.chaos.plane.client();
         self.chaos
-            .insist(async || builder.create_host(&client, NAMESPACE).await.map(drop))
-            .await;
+            .insist(async || subject.builder.create_host(&client, NAMESPACE).await.map(drop))
+            .await
     }
 
     /// Nobody holds anything up any more.
@@ -194,27 +214,45 @@ impl Fleet {
             .iter()
             .filter(|subject| subject.kind != Kind::Untouched);
         stream::iter(touched)
-            .for_each_concurrent(AT_ONCE, |subject| self.chaos.patch(&subject.name, patch.clone()))
+            .for_each_concurrent(AT_ONCE, |subject| async {
+                self.chaos.patch(&subject.name, patch.clone()).await;
+            })
             .await;
     }
 }
 
+/// What became of an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It was done, or an answer was lost that may have said so.
+    MaybeDone,
+    /// Nothing came of it.
+    Refused,
+}
+
 impl Chaos {
     /// Asks until it is answered. That something is not there, or there already, is an answer.
-    async fn insist(&self, ask: impl AsyncFn() -> Result<(), kube::Error>) {
-        wait::until("an edit to be answered", wait::LONG, async || match ask().await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            other => other,
+    async fn insist(&self, ask: impl AsyncFn() -> Result<(), kube::Error>) -> Answer {
+        let asked = Cell::new(0);
+        wait::until("an edit to be answered", wait::LONG, async || {
+            asked.set(asked.get() + 1);
+            match ask().await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) && asked.get() == 1 => {
+                    Ok(Answer::Refused)
+                }
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Answer::MaybeDone),
+                other => other.map(|()| Answer::MaybeDone),
+            }
         })
-        .await;
+        .await
     }
 
-    pub(super) async fn patch(&self, name: &str, patch: Value) {
+    pub(super) async fn patch(&self, name: &str, patch: Value) -> Answer {
         let patch = Patch::Merge(patch);
         self.insist(async || {
             let patched = self.hosts.patch(name, &PatchParams::default(), &patch).await;
             patched.map(drop)
         })
-        .await;
+        .await
     }
 }

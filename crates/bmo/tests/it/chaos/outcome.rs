@@ -6,30 +6,37 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use metal3_api::metal3::host::BareMetalHost;
-use metal3_ironic_sim::Runs;
-use metal3_ironic_sim::control::Machine;
+use metal3_ironic_sim::actions::Log;
 use metal3_testkit::wait;
 use serde_json::json;
 
 use super::NAMESPACE;
 use super::edits::{Fleet, Kind, Subject};
+use super::intent::unexplained;
 use crate::world::{condition, summary};
 
 /// A host in a back-off of minutes is edited after its first failures are over, as its user would.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What a machine went through, by name of its host.
-pub(super) type Stories = BTreeMap<String, Vec<(String, Runs)>>;
+/// How much was done to a machine, by name of its host.
+pub(super) type Counts = BTreeMap<String, usize>;
 
 impl Fleet {
-    /// What the machines that nobody touches went through so far.
-    pub(super) fn untouched(&self) -> Stories {
+    /// What was done to each machine: what `GET /sim/v1/actions` answers.
+    fn logs(&self) -> BTreeMap<String, Log> {
+        let logs = self.chaos.ironic.actions().into_iter();
+        logs.map(|log| (log.bmc_address.clone(), log)).collect()
+    }
+
+    /// How much was done so far to the machines that nobody touches.
+    pub(super) fn untouched(&self) -> Counts {
+        let logs = self.logs();
         let untouched = self
             .subjects
             .iter()
             .filter(|subject| subject.kind == Kind::Untouched);
         untouched
-            .map(|subject| (subject.name.clone(), self.machine(subject).unwrap().history))
+            .map(|subject| (subject.name.clone(), logs[&subject.address()].actions.len()))
             .collect()
     }
 
@@ -124,17 +131,25 @@ impl Fleet {
     }
 
     /// Nothing happened to a machine that nobody asked for, and nothing is left of what was deleted.
-    pub(super) async fn judge(&self, before: &Stories) {
+    pub(super) async fn judge(&self, before: &Counts) {
         let mut wrong = Vec::new();
+        let mut logs = self.logs();
         for subject in &self.subjects {
-            let Some(machine) = self.machine(subject) else {
+            let Some(log) = logs.remove(&subject.address()) else {
                 wrong.push(format!("{} has no machine", subject.name));
                 continue;
             };
-            if let Some(word) = misdeed(subject, &machine, before) {
-                wrong.push(format!("{}: {word}: {:?}", subject.name, machine.history));
+            if let Some(word) = misdeed(subject, &log, before) {
+                wrong.push(format!(
+                    "{}: {word}\nasked for: {:#?}\ndone: {:#?}",
+                    subject.name, subject.intents, log.actions
+                ));
             }
         }
+        wrong.extend(
+            logs.keys()
+                .map(|address| format!("{address} is nobody's machine")),
+        );
         let hosts = self.chaos.hosts.list(&ListParams::default()).await.unwrap();
         let used: BTreeSet<_> = hosts
             .iter()
@@ -154,28 +169,10 @@ impl Fleet {
 }
 
 /// What was done to a machine that nobody asked for.
-fn misdeed(subject: &Subject, machine: &Machine, before: &Stories) -> Option<String> {
-    let runs: Vec<Runs> = machine.history.iter().map(|(_, runs)| *runs).collect();
-    let deployed = runs.iter().position(|runs| *runs == Runs::Instance);
-    // Whatever touches a disk runs in the ramdisk.
-    let wipes = runs
-        .iter()
-        .filter(|runs| **runs != Runs::Off)
-        .collect::<Vec<_>>()
-        .windows(2)
-        .filter(|pair| *pair[0] == Runs::Instance && *pair[1] == Runs::Agent)
-        .count();
-    match subject.kind {
-        Kind::Untouched if before.get(&subject.name) != Some(&machine.history) => {
-            Some("the machine was touched".into())
-        }
-        Kind::Calm if deployed.is_some_and(|at| runs[at..].contains(&Runs::Agent)) => {
-            Some("a ramdisk ran after the deployment".into())
-        }
-        Kind::Wild if wipes > subject.meant => Some(format!(
-            "{wipes} deployments were taken away, {} were meant",
-            subject.meant
-        )),
-        Kind::Untouched | Kind::Calm | Kind::Wild => None,
+fn misdeed(subject: &Subject, log: &Log, before: &Counts) -> Option<String> {
+    let before = before.get(&subject.name);
+    if before.is_some_and(|count| *count != log.actions.len()) {
+        return Some("the machine was touched".into());
     }
+    unexplained(&subject.intents, log)
 }
