@@ -231,6 +231,14 @@ impl Operation {
         }
     }
 
+    /// Where an abort leads: what is deployed to a host is not lost with its service.
+    pub const fn aborted(self) -> Option<State> {
+        match self {
+            Self::Service => Some(State::Active),
+            other => other.failed(),
+        }
+    }
+
     /// The fault that a failed step leaves, together with maintenance.
     pub const fn fault(self) -> Option<&'static str> {
         match self {
@@ -292,7 +300,7 @@ pub enum Reaction {
     Start(Operation, State),
     /// The state changes at once.
     Move(State),
-    /// What runs is aborted; the operation ends where its failure leads.
+    /// What runs is aborted; the operation ends where that leads, see [`Operation::aborted`].
     Abort(Operation),
 }
 

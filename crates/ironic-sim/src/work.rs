@@ -40,6 +40,10 @@ impl World {
                     other => format!("By request, the {} operation was aborted", other.as_str()),
                 };
                 self.end_badly(number, operation, words, false, now);
+                if let (Some(state), Some(node)) = (operation.aborted(), self.nodes.get_mut(&number)) {
+                    let target = node.target.filter(|target| *target != state);
+                    node.enter(state, target, wall);
+                }
             }
         }
         Ok(())

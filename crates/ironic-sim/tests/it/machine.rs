@@ -57,7 +57,7 @@ const TABLE: &[(&str, &[(&str, &str)])] = &[
             ("inspect wait", "inspect failed"),
             ("clean wait", "clean failed"),
             ("wait call-back", "deploy failed"),
-            ("service wait", "service failed"),
+            ("service wait", "active"),
             ("service failed", "active"),
         ],
     ),
@@ -71,7 +71,7 @@ fn verbs_are_accepted_exactly_where_ironic_accepts_them() {
             let next = react(state, verb).map(|reaction| match reaction {
                 Reaction::Start(operation, _) => stages(operation, Means::Ramdisk)[0].state,
                 Reaction::Move(state) => state,
-                Reaction::Abort(operation) => operation.failed().unwrap(),
+                Reaction::Abort(operation) => operation.aborted().unwrap(),
             });
             let wanted = accepted
                 .iter()

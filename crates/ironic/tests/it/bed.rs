@@ -231,13 +231,20 @@ impl Bed {
                 sim.clear_faults();
                 let kinds = match trouble {
                     None => vec![],
-                    Some(Trouble::SilentRamdisk) => [Operation::Inspect, Operation::Clean, Operation::Deploy]
-                        .map(|operation| Kind::Hang { operation })
+                    Some(Trouble::SilentRamdisk) => [
+                        Operation::Inspect,
+                        Operation::Clean,
+                        Operation::Deploy,
+                        Operation::Service,
+                    ]
+                    .map(|operation| Kind::Hang { operation })
+                    .to_vec(),
+                    Some(Trouble::Clean) => [Operation::Clean, Operation::Service]
+                        .map(|operation| Kind::Fail {
+                            operation,
+                            message: Some("disk is on fire".into()),
+                        })
                         .to_vec(),
-                    Some(Trouble::Clean) => vec![Kind::Fail {
-                        operation: Operation::Clean,
-                        message: Some("disk is on fire".into()),
-                    }],
                 };
                 for (index, kind) in kinds.into_iter().enumerate() {
                     let target = format!("*192.0.2.{}/*", machine.0);

@@ -76,11 +76,24 @@ impl Api {
         .await;
     }
 
-    async fn go(&self, id: &str, target: &Value, wanted: &str) {
+    async fn provision(&self, id: &str, target: &Value) -> (u16, Value) {
         let path = format!("nodes/{id}/states/provision");
-        let (status, body) = self.call(Method::PUT, &path, target).await;
+        self.call(Method::PUT, &path, target).await
+    }
+
+    async fn go(&self, id: &str, target: &Value, wanted: &str) {
+        let (status, body) = self.provision(id, target).await;
         assert_eq!(status, 202, "{target} on the way to {wanted}: {body}");
         self.settled(id, wanted).await;
+    }
+
+    /// What is to be deployed to the node.
+    async fn image(&self, id: &str, bed: &Bed) {
+        let image = bed.image();
+        let info = json!({"image_source": image.url, "image_os_hash_algo": "sha256", "image_os_hash_value": image.checksum});
+        let patch = json!([{"op": "add", "path": "/instance_info", "value": info}]);
+        let (status, answer) = self.call(Method::PATCH, &format!("nodes/{id}"), &patch).await;
+        assert_eq!(status, 200, "{answer}");
     }
 
     async fn remove(&self, name: &str) {
@@ -202,7 +215,9 @@ async fn stable(api: &Api) -> Vec<String> {
             lines.push(format!("{state}: {}: {answer}", probe.name));
         }
         let mut id = api.fake(name, state).await;
-        for probe in verbs() {
+        // A real Ironic 39 breaks (500) on these for a machine that is fake; `deployed` asks for a real one.
+        let breaks = |verb: &str| state == "active" && matches!(verb, "rebuild" | "rescue");
+        for probe in verbs().into_iter().filter(|probe| !breaks(probe.name)) {
             let answer = api.answer(&id, &probe).await;
             if answer.starts_with('2') {
                 until("the end of what was accepted", LONG, async || {
@@ -259,16 +274,13 @@ async fn waiting(bed: &Bed, api: &Api) -> Vec<String> {
     ] {
         if wait == "wait call-back" {
             api.go(&id, &json!({"target": "provide"}), "available").await;
-            let image = bed.image();
-            let info = json!({"image_source": image.url, "image_os_hash_algo": "sha256", "image_os_hash_value": image.checksum});
-            let patch = json!([{"op": "add", "path": "/instance_info", "value": info}]);
-            let (status, answer) = api.call(Method::PATCH, &format!("nodes/{id}"), &patch).await;
-            assert_eq!(status, 200, "{answer}");
+            api.image(&id, bed).await;
         }
         api.go(&id, &target, wait).await;
         lines.extend(probed(api, &id, wait, &["abort", "deleted"]).await);
         api.go(&id, &abort, failed).await;
-        lines.extend(probed(api, &id, failed, &["manage", "inspect", "active", "deleted"]).await);
+        let accepted = ["manage", "inspect", "active", "rebuild", "deleted"];
+        lines.extend(probed(api, &id, failed, &accepted).await);
         let then = if failed == "deploy failed" {
             "available"
         } else {
@@ -276,8 +288,42 @@ async fn waiting(bed: &Bed, api: &Api) -> Vec<String> {
         };
         api.go(&id, &back, then).await;
     }
+    lines.extend(deployed(bed, api, machine, &id).await);
     bed.trouble(machine, None).await;
     api.remove("drift-redfish").await;
+    lines
+}
+
+/// States that only a node with a ramdisk reaches from `active`: it is serviced, and deployed again.
+///
+/// Rescue is left out where it would be accepted: no interface of Metal³ has it.
+async fn deployed(bed: &Bed, api: &Api, machine: Machine, id: &str) -> Vec<String> {
+    api.go(id, &json!({"target": "manage"}), "manageable").await;
+    api.image(id, bed).await;
+    api.go(id, &json!({"target": "adopt"}), "active").await;
+    let steps = json!([{"interface": "deploy", "step": "erase_devices_metadata"}]);
+    let service = json!({"target": "service", "service_steps": steps});
+    let abort = json!({"target": "abort"});
+    api.go(id, &service, "service wait").await;
+    let mut lines = probed(api, id, "service wait", &["abort", "deleted"]).await;
+    api.go(id, &abort, "active").await;
+
+    bed.trouble(machine, Some(Trouble::Clean)).await;
+    api.go(id, &service, "service failed").await;
+    let maintenance = format!("nodes/{id}/maintenance");
+    let (status, answer) = api.call(Method::DELETE, &maintenance, &Value::Null).await;
+    assert_eq!(status, 202, "{answer}");
+    let accepted = ["service", "abort", "rebuild", "rescue", "deleted"];
+    lines.extend(probed(api, id, "service failed", &accepted).await);
+    api.go(id, &abort, "active").await;
+
+    bed.trouble(machine, Some(Trouble::SilentRamdisk)).await;
+    let (status, _) = api.provision(id, &json!({"target": "rebuild"})).await;
+    api.settled(id, "wait call-back").await;
+    lines.push(format!(
+        "active with an image: rebuild: {status} -> wait call-back"
+    ));
+    api.go(id, &abort, "deploy failed").await;
     lines
 }
 

@@ -224,6 +224,11 @@ pub(super) fn verbs() -> Vec<Probe> {
         verb("abort", json!({"target": "abort"})),
         verb("service", json!({"target": "service", "service_steps": steps})),
         verb("unhold", json!({"target": "unhold"})),
+        verb("rebuild", json!({"target": "rebuild"})),
+        verb(
+            "rescue",
+            json!({"target": "rescue", "rescue_password": "of a test"}),
+        ),
         probe("delete", Method::DELETE, "", Value::Null),
         probe(
             "power on",
