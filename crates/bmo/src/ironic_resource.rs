@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
@@ -178,6 +178,21 @@ impl Follower {
     }
 }
 
+/// Tells each time that hosts which waited for Ironic would find something else.
+///
+/// What worked is no news: another login, for example, is taken with the next request.
+pub(crate) fn news(target: watch::Receiver<Target>) -> impl Stream<Item = ()> {
+    stream::unfold((target, true), async |(mut target, mut waited)| {
+        loop {
+            target.changed().await.ok()?;
+            let waits = matches!(*target.borrow_and_update(), Target::NotReady(_));
+            if std::mem::replace(&mut waited, waits) {
+                return Some(((), (target, waited)));
+            }
+        }
+    })
+}
+
 /// A value of a Secret, without space around it; nothing when it is empty.
 fn text(secret: &Secret, key: &str) -> Option<String> {
     let value = secret.data.as_ref()?.get(key)?;
@@ -215,6 +230,7 @@ fn wanted(generation: Option<i64>, object: &Value) -> Result<Wanted<'_>, String>
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use serde_json::json;
 
     use super::*;
@@ -227,6 +243,31 @@ mod tests {
                 {"type": "Ready", "status": status, "observedGeneration": observed, "message": "database is starting"},
             ]},
         })
+    }
+
+    #[test]
+    fn hosts_that_waited_are_told_of_each_change_and_others_of_none() {
+        let at = |login: &str| Target::At {
+            endpoint: "http://ironic".into(),
+            login: Some((login.into(), "secret".to_owned().into())),
+            ca: None,
+        };
+        let not_ready = |why: &str| Target::NotReady(why.into());
+        let (tell, target) = watch::channel(not_ready("not read yet"));
+        let mut news = Box::pin(news(target));
+        let mut told = || news.next().now_or_never().is_some();
+        assert!(!told());
+        for (target, expected) in [
+            (not_ready("absent"), true),
+            (not_ready("starting"), true),
+            (at("first"), true),
+            (at("second"), false),
+            (not_ready("starting"), false),
+            (at("second"), true),
+        ] {
+            tell.send_replace(target.clone());
+            assert_eq!(told(), expected, "{target:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::reconcile::{Context, Failure, reconcile};
 use super::secrets::Secrets;
 use crate::Args;
 use crate::events::Events;
+use crate::ironic_resource;
 use crate::metrics::HostMetrics;
 use crate::preprovisioning::Images;
 use crate::watch::{Guarded, Written};
@@ -102,7 +103,11 @@ impl Controller {
         };
         self.backend.expect_waiting(queued(&reader, Timestamp::now()));
         let nodes = ReceiverStream::new(changes).map(|key| reference(&key));
-        let woken = stream::select_all([by_secrets, by_hardware, by_images]);
+        let by_resource = match self.backend.told() {
+            Some(target) => all_at_each(ironic_resource::news(target), reader.clone()).boxed(),
+            None => stream::empty().boxed(),
+        };
+        let woken = stream::select_all([by_secrets, by_hardware, by_images, by_resource]);
         let triggers = stream::select(stream::iter(waiting), stream::select(nodes, woken));
         self.metrics.workers(self.concurrency);
         let context = Arc::new(Context {
@@ -142,6 +147,17 @@ fn queued(hosts: &Store<Guarded>, now: Timestamp) -> Vec<(HostKey, Timestamp)> {
         .iter()
         .filter_map(|host| place(host.0.as_ref().ok()?))
         .collect()
+}
+
+/// All hosts, whenever there is news for them: what a host waits for is written a little later than it is found out.
+fn all_at_each(
+    news: impl Stream<Item = ()>,
+    hosts: Store<Guarded>,
+) -> impl Stream<Item = ObjectRef<Guarded>> {
+    news.flat_map(move |()| {
+        let hosts = hosts.state();
+        stream::iter(hosts.into_iter().map(|host| ObjectRef::from_obj(host.as_ref())))
+    })
 }
 
 /// The controller would end with its last trigger stream.

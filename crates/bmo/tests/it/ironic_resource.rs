@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
+use metal3_api::metal3::host::BareMetalHost;
 use metal3_testkit::{ControlPlane, Rules, wait, workspace};
 use serde_json::{Value, json};
 
@@ -43,6 +44,14 @@ fn ironics(client: Client, namespace: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("ironic.metal3.io", "v1alpha1", "Ironic");
     let kind = ApiResource::from_gvk_with_plural(&kind, "ironics");
     Api::namespaced_with(client, namespace, &kind)
+}
+
+/// More than a host finds out within [`wait::LONG`] by looking every 15 s.
+const CAUSES: u32 = 12;
+
+/// What the host waits for.
+fn condition_of(host: &BareMetalHost) -> Option<String> {
+    condition(host, "Waiting").map(|waiting| waiting.message)
 }
 
 /// Waits until the host says why Ironic cannot be asked.
@@ -111,6 +120,29 @@ async fn a_host_waits_for_the_ironic_resource_and_goes_on_once_it_is_ready() {
     api.create(&PostParams::default(), &object).await.unwrap();
     says(&world, "its operator has not said so yet").await;
 
+    // Each change wakes the host: if it looked by itself only, so many would take longer than the wait.
+    let mut cause = 0;
+    let (hosts, parameters) = (world.hosts(), PatchParams::default());
+    wait::until("host a to say each cause", wait::LONG, async || {
+        let message = format!("cause {cause} of many;");
+        let condition = json!({"type": "Ready", "status": "False", "message": message});
+        let status = json!({"status": {"conditions": [condition]}});
+        let patched = api
+            .patch_status("ironic", &parameters, &Patch::Merge(&status))
+            .await;
+        patched.map_err(|error| error.to_string())?;
+        let host = hosts.get("a").await.map_err(|error| error.to_string())?;
+        if condition_of(&host).is_some_and(|told| told.contains(&message)) {
+            cause += 1;
+        }
+        if cause == CAUSES {
+            Ok(())
+        } else {
+            Err(summary(&host))
+        }
+    })
+    .await;
+
     let login: Secret = serde_json::from_value(json!({
         "metadata": {"name": "ironic-login"},
         "stringData": {"username": "ironic", "password": "secret"},
@@ -124,7 +156,6 @@ async fn a_host_waits_for_the_ironic_resource_and_goes_on_once_it_is_ready() {
     let ready = |generation: i64| -> Value {
         json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": generation}]}})
     };
-    let parameters = PatchParams::default();
     api.patch_status("ironic", &parameters, &Patch::Merge(&ready(1)))
         .await
         .unwrap();

@@ -30,14 +30,14 @@ use metal3_provisioner::{
     InspectArgs, Inspection, Outcome, PowerArgs, PrepareArgs, ProvisionArgs, Provisioner, RegisterArgs,
     Registration, ServiceArgs,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::Settings;
 use crate::capacity::{QueueState, Slots};
 use crate::client::{Client, SetupError};
 use crate::mirror::Mirror;
 use crate::orphans::{Known, Orphan, Orphans};
+use crate::{Settings, Target};
 
 /// The mirror wakes a host when its node changes; these only bound what a lost wake-up costs.
 const SHORT: SignedDuration = SignedDuration::from_secs(5);
@@ -87,9 +87,25 @@ impl IronicProvisioner {
             self.slots.settle(&self.client, &self.mirror);
             self.orphans.look(&self.mirror);
         };
-        Arc::clone(&self.mirror)
-            .run(Arc::clone(&self.client), shutdown, then)
-            .await;
+        let reading = Arc::clone(&self.mirror).run(Arc::clone(&self.client), shutdown, then);
+        let Some(mut target) = self.told() else {
+            return reading.await;
+        };
+        let hurrying = async {
+            while target.changed().await.is_ok() {
+                self.mirror.hurry();
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = reading => {}
+            () = hurrying => {}
+        }
+    }
+
+    /// Where Ironic is, if that is told while we run.
+    pub fn told(&self) -> Option<watch::Receiver<Target>> {
+        self.settings.target.clone()
     }
 
     /// Says once how to find out whether there is a host. Nodes that look like hosts of others are left out: of a
