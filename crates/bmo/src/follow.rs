@@ -87,6 +87,25 @@ where
     (Followed { stores }, stream::select_all(streams).boxed())
 }
 
+/// What a keeper makes of each object that comes, changes or goes, one after the other.
+pub(crate) fn told<K, T, F, I>(
+    objects: BoxStream<'static, K>,
+    keeper: &T,
+    look: impl Fn(T, K) -> F + Send + 'static,
+) -> BoxStream<'static, I::Item>
+where
+    K: Send + 'static,
+    T: Clone + Send + 'static,
+    F: Future<Output = I> + Send + 'static,
+    I: IntoIterator<IntoIter: Send> + Send + 'static,
+{
+    let keeper = keeper.clone();
+    objects
+        .then(move |object| look(keeper.clone(), object))
+        .flat_map(stream::iter)
+        .boxed()
+}
+
 /// Objects that came, changed or went, once the store shows it: a listing appears there as a whole.
 fn settled<M>(events: impl Stream<Item = watcher::Result<watcher::Event<M>>>) -> impl Stream<Item = M> {
     let mut listing = Vec::new();

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, future};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use super::controller::reference;
 use super::observe::key;
 use super::reconcile::Failure;
-use crate::follow::{Followed, follow};
+use crate::follow::{Followed, follow, told};
 use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 
@@ -54,14 +53,9 @@ impl Hardware {
             followed,
             taken: Arc::default(),
         };
-        let told = hardware.clone();
-        let woken = changed
-            .then(move |data| {
-                let hardware = told.clone();
-                async move { hardware.seen(&data).await }
-            })
-            .filter_map(future::ready)
-            .boxed();
+        let woken = told(changed, &hardware, |hardware, data| async move {
+            hardware.seen(&data).await
+        });
         (hardware, woken)
     }
 

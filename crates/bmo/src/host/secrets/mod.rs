@@ -13,8 +13,7 @@ mod usage;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -33,7 +32,7 @@ pub(crate) use pull::Unusable;
 use super::controller::reference;
 use super::observe::key;
 use super::reconcile::Failure;
-use crate::follow::{Followed, follow};
+use crate::follow::{Followed, follow, told};
 use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 use usage::{needed, usage};
@@ -83,14 +82,9 @@ impl Secrets {
             followed,
             known: Arc::default(),
         };
-        let told = secrets.clone();
-        let woken = changed
-            .then(move |secret| {
-                let secrets = told.clone();
-                async move { secrets.seen(&secret).await }
-            })
-            .flat_map(stream::iter)
-            .boxed();
+        let woken = told(changed, &secrets, |secrets, secret| async move {
+            secrets.seen(&secret).await
+        });
         (secrets, woken)
     }
 
