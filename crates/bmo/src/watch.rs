@@ -47,7 +47,12 @@ pub(crate) async fn run(client: Client, namespaces: Vec<String>, feed: Feed, shu
             .map(|namespace| Api::namespaced(client.clone(), namespace))
             .collect()
     };
-    let mut scopes = Scopes::new(apis.len(), feed);
+    let names = if namespaces.is_empty() {
+        vec![String::new()]
+    } else {
+        namespaces
+    };
+    let mut scopes = Scopes::new(names, feed);
     let streams = apis.into_iter().enumerate().map(|(scope, api)| {
         watcher(api, watcher::Config::default())
             .default_backoff()
@@ -68,6 +73,19 @@ pub(crate) async fn run(client: Client, namespaces: Vec<String>, feed: Feed, shu
     }
 }
 
+impl Scope {
+    /// Whether a host changed in something that matters.
+    fn remember(&mut self, host: &Guarded) -> bool {
+        let mark = mark(host);
+        let known = Known {
+            mark,
+            host: host.clone(),
+        };
+        let before = self.known.insert(key(host), known).map(|known| known.mark);
+        before != Some(mark)
+    }
+}
+
 /// Several namespaces are several watches with one store behind them, which knows of one listing only: the first of
 /// each makes it up together, and a later one is told as what it changed.
 struct Scopes {
@@ -81,11 +99,20 @@ struct Scopes {
 
 #[derive(Default)]
 struct Scope {
+    /// The namespace; empty: all.
+    name: String,
     /// What is known of each host, to tell changes that matter from our own writes.
     known: HashMap<HostKey, Known>,
     /// Hosts of a listing in progress.
-    listing: Option<HashSet<HostKey>>,
+    listing: Option<Listing>,
     listed: bool,
+}
+
+#[derive(Default)]
+struct Listing {
+    present: HashSet<HostKey>,
+    /// The newest host in it: what happened up to then is in the listing.
+    revision: u64,
 }
 
 struct Known {
@@ -95,12 +122,18 @@ struct Known {
 }
 
 impl Scopes {
-    fn new(count: usize, mut feed: Feed) -> Self {
+    fn new(names: Vec<String>, mut feed: Feed) -> Self {
         feed.writer.apply_watcher_event(&watcher::Event::Init);
         Self {
             feed,
-            scopes: (0..count).map(|_| Scope::default()).collect(),
-            pending: count,
+            pending: names.len(),
+            scopes: names
+                .into_iter()
+                .map(|name| Scope {
+                    name,
+                    ..Scope::default()
+                })
+                .collect(),
             early: Vec::new(),
         }
     }
@@ -110,26 +143,36 @@ impl Scopes {
             return;
         };
         match event {
-            watcher::Event::Init => scope.listing = Some(HashSet::new()),
-            watcher::Event::InitApply(host) | watcher::Event::Apply(host) => {
-                let (key, mark) = (key(&host), mark(&host));
-                if let Some(listing) = &mut scope.listing {
-                    listing.insert(key.clone());
+            watcher::Event::Init => scope.listing = Some(Listing::default()),
+            watcher::Event::InitApply(host) => {
+                let listing = scope.listing.get_or_insert_default();
+                listing.present.insert(key(&host));
+                listing.revision = listing.revision.max(revision(&host));
+                let changed = scope.remember(&host);
+                if let Ok(host) = &host.0 {
+                    self.feed.index.upsert(key(host.as_ref()), project(host));
                 }
-                let known = Known {
-                    mark,
-                    host: host.clone(),
-                };
-                let before = scope.known.insert(key, known).map(|known| known.mark);
-                self.applied(host, before != Some(mark));
+                self.applied(host, changed);
+            }
+            watcher::Event::Apply(host) => {
+                let (name, shown) = (scope.name.clone(), revision(&host));
+                let changed = scope.remember(&host);
+                if let Ok(host) = &host.0 {
+                    self.feed.index.changed(key(host.as_ref()), project(host));
+                }
+                self.feed.index.shown(&name, shown);
+                self.applied(host, changed);
             }
             watcher::Event::Delete(host) => {
+                let (name, shown) = (scope.name.clone(), revision(&host));
                 scope.known.remove(&key(&host));
                 self.deleted(host);
+                self.feed.index.shown(&name, shown);
             }
             watcher::Event::InitDone => {
-                let present = scope.listing.take().unwrap_or_default();
+                let Listing { present, revision } = scope.listing.take().unwrap_or_default();
                 let first = !std::mem::replace(&mut scope.listed, true);
+                let name = scope.name.clone();
                 let gone: Vec<Guarded> = scope
                     .known
                     .extract_if(|key, _| !present.contains(key))
@@ -138,6 +181,7 @@ impl Scopes {
                 for host in gone {
                     self.deleted(host);
                 }
+                self.feed.index.shown(&name, revision);
                 if first {
                     self.listed();
                 }
@@ -162,9 +206,6 @@ impl Scopes {
     }
 
     fn applied(&mut self, host: Guarded, changed: bool) {
-        if let Ok(host) = &host.0 {
-            self.feed.index.upsert(key(host.as_ref()), project(host));
-        }
         if self.pending > 0 {
             // Nobody is woken: the controller begins with everything that the complete store holds.
             self.early.retain(|early| key(early) != key(&host));
@@ -206,6 +247,12 @@ fn key<K: Resource>(host: &K) -> HostKey {
     HostKey::new(host.namespace().unwrap_or_default(), host.name_any())
 }
 
+/// Zero for one that is not a number, which Kubernetes does not have.
+fn revision(host: &Guarded) -> u64 {
+    let version = host.meta().resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
 /// What a pass depends on, apart from the status.
 fn mark(host: &Guarded) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -233,7 +280,7 @@ mod tests {
         metrics: HostMetrics,
     }
 
-    fn world(count: usize) -> World {
+    fn world(names: &[&str]) -> World {
         let (store, writer) = reflector::store();
         let (triggers, triggered) = mpsc::unbounded_channel();
         let index = Arc::<HostIndex>::default();
@@ -248,7 +295,7 @@ mod tests {
         };
         let (metrics, written) = (feed.metrics.clone(), feed.written.clone());
         World {
-            scopes: Scopes::new(count, feed),
+            scopes: Scopes::new(names.iter().map(|&name| name.to_owned()).collect(), feed),
             store,
             index,
             triggered,
@@ -289,7 +336,7 @@ mod tests {
 
     #[test]
     fn two_namespaces_share_one_store_that_is_complete_with_the_last() {
-        let mut world = world(2);
+        let mut world = world(&["a", "b"]);
         world.list(0, vec![host("a", "a1", 1)]);
         assert!(world.names().is_empty() && !world.index.synced());
         world.scopes.take(0, watcher::Event::Apply(host("a", "a2", 2)));
@@ -305,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_later_listing_is_told_as_what_it_changed_once_the_store_shows_it() {
-        let mut world = world(2);
+        let mut world = world(&["a", "b"]);
         world.list(0, vec![host("a", "a1", 1), host("a", "a2", 2)]);
         world.list(1, vec![host("b", "b1", 3)]);
         world.list(0, vec![host("a", "a1", 1), host("a", "a3", 5)]);
@@ -316,7 +363,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_any_more_of_a_host_that_is_gone() {
-        let mut world = world(1);
+        let mut world = world(&["a"]);
         let names = ["deleted", "missed", "left"];
         world.list(0, names.iter().map(|name| host("a", name, 1)).collect());
         for name in names {
@@ -336,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_own_write_counts_until_the_watch_shows_it_even_the_last_one() {
-        let mut world = world(1);
+        let mut world = world(&["a"]);
         world.list(0, vec![host("a", "a1", 1)]);
         let key = HostKey::new("a", "a1");
         let at = |version| host("a", "a1", version).0.unwrap();
@@ -362,7 +409,7 @@ mod tests {
 
     #[test]
     fn only_changes_that_a_decision_depends_on_wake_the_controller() {
-        let mut world = world(1);
+        let mut world = world(&["a"]);
         world.list(0, vec![host("a", "a1", 1)]);
         world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 1)));
         assert!(world.woken().is_empty());

@@ -23,6 +23,10 @@ pub enum Reason {
     NotInspected,
     /// No host may be claimed; see [`rejections`].
     NoHostAvailable,
+    /// Hosts are reserved for this consumer and not available yet; its metadata names them.
+    ReservedHostNotReady,
+    /// More than one host of the consumer is in use; its metadata names them.
+    SeveralHosts,
     /// Somebody else changed it at the same time; try again.
     Conflict,
     /// The host belongs to another consumer, or to none.
@@ -60,10 +64,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::HostNotFound,
         Self::NotInspected,
         Self::NoHostAvailable,
+        Self::ReservedHostNotReady,
+        Self::SeveralHosts,
         Self::Conflict,
         Self::ForeignConsumer,
         Self::AlreadyProvisionedDifferently,
@@ -89,6 +95,8 @@ impl Reason {
             Self::HostNotFound => "HOST_NOT_FOUND",
             Self::NotInspected => "NOT_INSPECTED",
             Self::NoHostAvailable => "NO_HOST_AVAILABLE",
+            Self::ReservedHostNotReady => "RESERVED_HOST_NOT_READY",
+            Self::SeveralHosts => "SEVERAL_HOSTS",
             Self::Conflict => "CONFLICT",
             Self::ForeignConsumer => "FOREIGN_CONSUMER",
             Self::AlreadyProvisionedDifferently => "ALREADY_PROVISIONED_DIFFERENTLY",
@@ -114,6 +122,8 @@ impl Reason {
         match self {
             Self::HostNotFound => Code::NotFound,
             Self::NotInspected
+            | Self::ReservedHostNotReady
+            | Self::SeveralHosts
             | Self::ForeignConsumer
             | Self::AlreadyProvisionedDifferently
             | Self::HostDeleting

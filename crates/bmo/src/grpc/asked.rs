@@ -377,7 +377,8 @@ mod tests {
     #[test]
     fn a_malformed_field_is_named() {
         assert!(claim().check().is_ok());
-        let cases: [(&str, fn(&mut ClaimHostRequest)); 9] = [
+        type Spoil = fn(&mut ClaimHostRequest);
+        let cases: [(&str, Spoil); 9] = [
             ("namespace", |claim| claim.namespace = "a".repeat(1_000_000)),
             ("consumer.name", |claim| {
                 claim.consumer.as_mut().unwrap().name = "a\nb".into()

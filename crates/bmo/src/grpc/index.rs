@@ -1,11 +1,19 @@
 //! All hosts in memory, projected, with the recent changes: what reads, claims and watches are answered from.
 
-use std::collections::{BTreeMap, VecDeque};
+mod shown;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use jiff::Timestamp;
 use metal3_provisioner::HostKey;
-use metal3_rpc::v1::Host;
+use metal3_rpc::v1::{Consumer, Host, Rejections};
 use tokio::sync::broadcast;
+
+use self::shown::Shown;
+use super::allocate::{self, Choice, Wish};
+use super::pool::{Holding, Pool, Since};
+use super::request::revision;
 
 /// Changes remembered for readers that resume, and in flight to each reader before it counts as too slow: some seconds
 /// of a fleet of thousands that is being provisioned at once.
@@ -46,6 +54,8 @@ struct Past {
 #[derive(Default)]
 struct Hosts {
     by_key: BTreeMap<HostKey, Arc<Host>>,
+    /// The same by namespace, for claims.
+    pools: HashMap<String, Pool>,
     history: VecDeque<Past>,
     /// Highest revision seen.
     revision: u64,
@@ -55,6 +65,13 @@ struct Hosts {
 }
 
 impl Hosts {
+    fn of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Host>> {
+        self.by_key
+            .range(HostKey::new(namespace, "")..)
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .map(|(_, host)| host)
+    }
+
     /// What changed after a revision, each host once, in the order of the revisions told.
     fn missed(&self, from: u64) -> Vec<Change> {
         let mut changed: BTreeMap<&HostKey, (bool, &Past)> = BTreeMap::new();
@@ -86,6 +103,7 @@ impl Hosts {
 pub(crate) struct HostIndex {
     hosts: RwLock<Hosts>,
     changes: broadcast::Sender<Change>,
+    shown: Shown,
 }
 
 impl Default for HostIndex {
@@ -93,6 +111,7 @@ impl Default for HostIndex {
         Self {
             hosts: RwLock::default(),
             changes: broadcast::channel(HISTORY).0,
+            shown: Shown::default(),
         }
     }
 }
@@ -119,12 +138,7 @@ impl HostIndex {
         let listed = if namespace.is_empty() {
             hosts.by_key.values().cloned().collect()
         } else {
-            hosts
-                .by_key
-                .range(HostKey::new(namespace, "")..)
-                .take_while(|(key, _)| key.namespace == namespace)
-                .map(|(_, host)| Arc::clone(host))
-                .collect()
+            hosts.of(namespace).cloned().collect()
         };
         (listed, hosts.revision)
     }
@@ -153,18 +167,76 @@ impl HostIndex {
         })
     }
 
-    /// A host was seen, by the watch or in the answer to an own write. Older than known: ignored.
-    pub(crate) fn upsert(&self, key: HostKey, host: Host) {
-        let mut hosts = self.write();
-        self.put(&mut hosts, key, Arc::new(host));
+    /// The hosts that a consumer has.
+    pub(super) fn holdings(&self, consumer: &Consumer) -> Vec<Holding> {
+        let hosts = self.read();
+        let pool = hosts.pools.get(&consumer.namespace);
+        pool.map(|pool| pool.holdings(consumer)).unwrap_or_default()
     }
 
-    fn put(&self, hosts: &mut Hosts, key: HostKey, host: Arc<Host>) {
-        let kind = match hosts.by_key.get(&key) {
+    /// Chooses a host of a namespace for a consumer that has none.
+    pub(super) fn choose(
+        &self,
+        namespace: &str,
+        wish: &Wish,
+        now: Timestamp,
+        busy: impl Fn(&Host) -> bool,
+    ) -> Choice {
+        let hosts = self.read();
+        let pool = hosts.pools.get(namespace);
+        pool.map_or(Choice::None, |pool| pool.choose(wish, now, busy))
+    }
+
+    /// Grows with every change in a namespace.
+    pub(super) fn version(&self, namespace: &str) -> u64 {
+        self.read().pools.get(namespace).map_or(0, Pool::version)
+    }
+
+    /// Why a wish cannot be fulfilled: a look at every host of the namespace.
+    pub(super) fn rejections(&self, namespace: &str, wish: &Wish, now: Timestamp) -> Rejections {
+        allocate::rejections(wish, self.read().of(namespace), now)
+    }
+
+    /// Everything that happened to the hosts of a namespace, or of all if it is empty, up to this revision has been told.
+    pub(crate) fn shown(&self, scope: &str, revision: u64) {
+        self.shown.advance(scope, revision);
+    }
+
+    /// Waits until the watch has shown the hosts of a namespace as they were at this revision, or newer.
+    pub(super) async fn reaches(&self, namespace: &str, revision: u64) {
+        if let Some(told) = self.shown.wait(namespace, revision) {
+            // Whoever tells it lives as long as the index.
+            let _ = told.await;
+        }
+    }
+
+    /// A host was seen as it was at some moment. Older than known: ignored.
+    pub(crate) fn upsert(&self, key: HostKey, host: Host) {
+        self.put(key, Arc::new(host), false);
+    }
+
+    /// A host changed with this very revision: the watch told it after everything before, or it is the answer to an own
+    /// write. Older than known: ignored.
+    pub(crate) fn changed(&self, key: HostKey, host: Host) {
+        self.put(key, Arc::new(host), true);
+    }
+
+    fn put(&self, key: HostKey, host: Arc<Host>, exactly: bool) {
+        let hosts = &mut *self.write();
+        let known = hosts.by_key.get(&key);
+        let kind = match known {
             Some(known) if revision(known) >= revision(&host) => return,
             Some(_) => ChangeKind::Modified,
             None => ChangeKind::Added,
         };
+        let by = revision(&host);
+        let after = if exactly {
+            by.saturating_sub(1)
+        } else {
+            known.map_or(0, |known| revision(known))
+        };
+        let pool = hosts.pools.entry(key.namespace.clone()).or_default();
+        pool.put(known, &host, Since { after, by });
         hosts.by_key.insert(key.clone(), Arc::clone(&host));
         self.publish(
             hosts,
@@ -188,6 +260,9 @@ impl HostIndex {
             return; // created again since
         }
         if let Some(known) = hosts.by_key.remove(key) {
+            if let Some(pool) = hosts.pools.get_mut(&key.namespace) {
+                pool.remove(&known);
+            }
             // Found missing by a listing: the revision of the deletion is not known, only that it is a later one.
             let revision = match revision(&last) {
                 unknown if unknown <= revision(&known) => hosts.revision,
@@ -236,11 +311,6 @@ impl HostIndex {
     fn write(&self) -> RwLockWriteGuard<'_, Hosts> {
         self.hosts.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Kubernetes guarantees comparable resource versions since 1.35 (KEP-5504); etcd has always provided them.
-fn revision(host: &Host) -> u64 {
-    host.revision.parse().unwrap_or(0)
 }
 
 #[cfg(test)]

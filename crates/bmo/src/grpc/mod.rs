@@ -21,6 +21,7 @@ mod index;
 mod intent;
 mod limits;
 mod names;
+mod pool;
 mod project;
 mod request;
 mod selector;

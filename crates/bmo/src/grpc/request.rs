@@ -25,6 +25,12 @@ pub(super) fn stuck(host: &Host, now: Timestamp) -> bool {
         || deadline.is_some_and(|deadline| (deadline.seconds, deadline.nanos) < now)
 }
 
+/// Zero for one that is not a number. Kubernetes guarantees comparable resource versions since 1.35 (KEP-5504); etcd has
+/// always provided them.
+pub(super) fn revision(host: &Host) -> u64 {
+    host.revision.parse().unwrap_or(0)
+}
+
 pub(super) fn host_key(host: Option<&HostRef>) -> Result<HostKey, Status> {
     match host {
         Some(host) if !host.namespace.is_empty() && !host.name.is_empty() => {

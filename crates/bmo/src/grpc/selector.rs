@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use metal3_rpc::v1::{Host, Selector};
 
 /// One requirement on a label.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Rule {
     In(String, BTreeSet<String>),
     NotIn(String, BTreeSet<String>),
@@ -16,7 +16,7 @@ enum Rule {
 }
 
 /// A parsed selector; the empty one matches every host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Matcher {
     rules: Vec<Rule>,
 }
@@ -84,6 +84,14 @@ impl Matcher {
             rules.push(rule);
         }
         Ok(Self { rules })
+    }
+
+    /// Labels of which a matching host has one of these values, for those who know hosts by label.
+    pub(super) fn required(&self) -> impl Iterator<Item = (&String, &BTreeSet<String>)> {
+        self.rules.iter().filter_map(|rule| match rule {
+            Rule::In(key, values) => Some((key, values)),
+            Rule::NotIn(..) | Rule::Exists(_) | Rule::Absent(_) | Rule::Greater(..) | Rule::Less(..) => None,
+        })
     }
 
     /// Whether the host's labels satisfy every rule, with the semantics of Kubernetes' label selectors.

@@ -1,7 +1,6 @@
 //! The calls of the contract: who may, then what.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -16,6 +15,7 @@ use tonic::{Request, Response, Status};
 use super::asked::Asked;
 use super::audit::{Answered, Record};
 use super::auth::{self, Authority, Verb};
+use super::claim::Claims;
 use super::guard::guard;
 use super::index::HostIndex;
 use super::request::{host_key, not_found, same_uid};
@@ -26,11 +26,10 @@ use crate::metrics::CallMetrics;
 /// The HostService of one replica.
 pub(super) struct Service {
     pub(super) index: Arc<HostIndex>,
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     authority: Arc<Authority>,
     metrics: CallMetrics,
-    /// One claim at a time per consumer: a repeated call that overtakes the first one must not choose a second host.
-    pub(super) claims: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    pub(super) claims: Claims,
 }
 
 impl Service {
@@ -40,12 +39,13 @@ impl Service {
         authority: Authority,
         metrics: CallMetrics,
     ) -> Self {
+        let store = Arc::new(store);
         Self {
+            claims: Claims::new(Arc::clone(&index), Arc::clone(&store)),
             index,
             store,
             authority: Arc::new(authority),
             metrics,
-            claims: Mutex::default(),
         }
     }
 
@@ -179,7 +179,8 @@ impl HostService for Service {
         &self,
         request: Request<v1::ReleaseReservationsRequest>,
     ) -> Result<Response<v1::ReleaseReservationsResponse>, Status> {
-        self.serve(request, |asked| self.release_reservations(asked))
+        // Boxed, because it holds what many hosts need.
+        self.serve(request, |asked| Box::pin(self.release_reservations(asked)))
             .await
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, VersionMatch};
 use kube::{Api, Client, Resource as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::index::HostIndex;
 use super::intent::{Seen, title};
+use super::project::project;
 use super::request::same_uid;
 use crate::events::{Events, Told};
 use crate::metrics::HostMetrics;
@@ -129,7 +130,7 @@ impl Store {
             .patch(&key.name, &params, &Patch::Merge(&patch))
             .await;
         match written {
-            Ok(host) => Ok(Some(self.seen(host))),
+            Ok(host) => Ok(Some(self.wrote(host))),
             Err(kube::Error::Api(error)) if error.code == 409 || error.code == 404 => {
                 self.refresh(&key, decided_on).await?;
                 Ok(None)
@@ -144,12 +145,38 @@ impl Store {
         }
     }
 
-    async fn refresh(&self, key: &HostKey, last: &Host) -> Result<(), Status> {
-        match self.object(key).await? {
-            Some(host) => drop(self.seen(host)),
-            None => self.index.remove(key, last.clone()),
+    /// Looks at a host again; `last` is what was known of it.
+    pub(super) async fn refresh(&self, key: &HostKey, last: &Host) -> Result<Option<Host>, Status> {
+        let object = self.object(key).await?;
+        if object.is_none() {
+            self.index.remove(key, last.clone());
         }
-        Ok(())
+        Ok(object.map(|host| self.seen(host).host))
+    }
+
+    /// Whether a host was a consumer's at a revision; also when Kubernetes does not know any more.
+    pub(super) async fn had(
+        &self,
+        key: &HostKey,
+        consumer: &Consumer,
+        revision: u64,
+    ) -> Result<bool, Status> {
+        let then = ListParams::default()
+            .fields(&format!("metadata.name={}", key.name))
+            .at(&revision.to_string())
+            .matching(VersionMatch::Exact);
+        // One that cannot be read may be anybody's.
+        let hosts: Api<Guarded> = Api::namespaced(self.client.clone(), &key.namespace);
+        match hosts.list(&then).await {
+            Ok(listed) => Ok(listed.items.iter().any(|Guarded(host)| {
+                host.as_ref().map_or(true, |host| {
+                    let owner = project(host).consumer;
+                    owner.is_some_and(|owner| owner.same_object(consumer))
+                })
+            })),
+            Err(kube::Error::Api(error)) if error.code == 410 => Ok(true),
+            Err(error) => Err(failed(key, &error)),
+        }
     }
 
     /// Labels the BMC Secret with the cluster's name, so that `clusterctl move` takes it along.
@@ -229,6 +256,16 @@ impl Store {
                 HostKey::new(&reference.namespace, &reference.name),
                 seen.host.clone(),
             );
+        }
+        seen
+    }
+
+    /// As [`Self::seen`], of a host that changed with this very answer.
+    fn wrote(&self, host: BareMetalHost) -> Seen {
+        let seen = Seen::of(host);
+        if let Some(reference) = &seen.host.r#ref {
+            let key = HostKey::new(&reference.namespace, &reference.name);
+            self.index.changed(key, seen.host.clone());
         }
         seen
     }

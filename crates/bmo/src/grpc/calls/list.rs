@@ -62,8 +62,7 @@ fn page(
     now: Timestamp,
 ) -> Result<(Vec<Host>, String), Status> {
     check_states(&request.states)?;
-    let selector =
-        Matcher::parse(request.selector.as_ref()).map_err(|error| invalid("selector", &error))?;
+    let selector = Matcher::parse(request.selector.as_ref()).map_err(|error| invalid("selector", &error))?;
     let filter = Filter {
         selector,
         request,
@@ -253,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        let cases: [(&str, fn(&mut ListHostsRequest)); 6] = [
+        type Spoil = fn(&mut ListHostsRequest);
+        let cases: [(&str, Spoil); 6] = [
             ("page_size", |request| request.page_size = -1),
             ("states", |request| request.states = vec!["availabel".into()]),
             ("page_token", |request| request.page_token = "a".into()),

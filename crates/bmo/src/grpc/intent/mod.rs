@@ -5,12 +5,15 @@
 //! annotations), so that `kubectl`, `clusterctl` and other tools see the same objects. A decision on what it wrote itself
 //! is to write nothing: `twice.rs` holds all of them to that.
 
+mod claim;
 mod health;
 mod moving;
 mod power;
 mod provision;
 mod release;
 mod reservation;
+#[cfg(test)]
+mod twice;
 
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
@@ -19,10 +22,11 @@ use metal3_rpc::v1::{Consumer, Host};
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
+pub(super) use claim::{claim, is_used, record, retract};
 pub(super) use health::mark;
 pub(super) use moving::{prepare, resume};
 pub(super) use power::{held_since, hold, hold_manager, unhold};
-pub(super) use provision::{claim, provision, set_cleaning_mode};
+pub(super) use provision::{provision, set_cleaning_mode};
 pub(super) use release::{Release, release};
 pub(super) use reservation::{Scope, free, in_scope, is_over, is_reserved};
 
@@ -73,7 +77,10 @@ fn stays(host: &Host) -> Result<(), Status> {
 
 /// A patch of annotations alone; `None` when there are none.
 fn annotate(annotations: Map<String, Value>) -> Option<Value> {
-    (!annotations.is_empty()).then(|| json!({"metadata": {"annotations": annotations}}))
+    if annotations.is_empty() {
+        return None;
+    }
+    Some(json!({"metadata": {"annotations": Value::Object(annotations)}}))
 }
 
 fn reference(consumer: &Consumer) -> Value {

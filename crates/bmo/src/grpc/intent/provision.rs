@@ -1,12 +1,11 @@
 //! What a consumer wants to run on its host.
 
-use metal3_api::names;
 use metal3_rpc::reason::Reason;
-use metal3_rpc::v1::{ClaimHostRequest, CleaningMode, Consumer, Host, Image, ProvisionSpec, SecretRef};
+use metal3_rpc::v1::{CleaningMode, Host, Image, ProvisionSpec, SecretRef};
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use super::{Seen, reference, stays, title};
+use super::{Seen, stays, title};
 
 /// The provisioning fields; `None` when the host has them already.
 ///
@@ -126,7 +125,7 @@ fn local(field: &str, secret: &SecretRef, namespace: &str) -> Result<(), Status>
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{consumer, seen};
+    use super::super::tests::seen;
     use super::*;
 
     fn image(url: &str) -> Image {

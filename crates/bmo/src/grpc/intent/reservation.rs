@@ -22,7 +22,10 @@ pub(in super::super) enum Scope {
 pub(in super::super) fn in_scope(host: &Host, scope: &Scope) -> bool {
     is_reserved(host)
         && match scope {
-            Scope::Cluster(wanted) => host.consumer.as_ref().is_some_and(|cluster| cluster.same_object(wanted)),
+            Scope::Cluster(wanted) => host
+                .consumer
+                .as_ref()
+                .is_some_and(|cluster| cluster.same_object(wanted)),
             Scope::Key(key) => host.reuse_key == *key,
             Scope::Expired(now) => is_over(host, *now),
         }

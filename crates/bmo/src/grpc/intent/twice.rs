@@ -21,10 +21,20 @@ fn perhaps(values: &'static [&'static str]) -> impl Strategy<Value = Option<&'st
 }
 
 fn annotations() -> impl Strategy<Value = Value> {
-    let hold = perhaps(&["", r#"{"mode":"hard"}"#, r#"{"mode":"soft","force":true}"#, "rubbish"]);
+    let hold = perhaps(&[
+        "",
+        r#"{"mode":"hard"}"#,
+        r#"{"mode":"soft","force":true}"#,
+        "rubbish",
+    ]);
     let paused = perhaps(&["", names::PAUSED_BY_CAPM3, "me"]);
     let end = perhaps(&["2026-01-01T00:00:00Z", "rubbish"]);
-    let flags = [perhaps(&[""]), perhaps(&["", "bad"]), perhaps(&[""]), perhaps(&["{}"])];
+    let flags = [
+        perhaps(&[""]),
+        perhaps(&["", "bad"]),
+        perhaps(&[""]),
+        perhaps(&["{}"]),
+    ];
     (hold, paused, end, flags).prop_map(|(hold, paused, end, [guard, unhealthy, legacy, status])| {
         json!({
             "reboot.metal3.io/metal3-remediation-1": hold,
@@ -71,7 +81,13 @@ fn spec() -> impl Strategy<Value = Value> {
 /// Any host that a call may meet.
 fn hosts() -> impl Strategy<Value = Seen> {
     let labels = (perhaps(&["c", "other"]), perhaps(&["md-x"]));
-    let state = perhaps(&["", "available", "provisioned", "deprovisioning", "externally provisioned"]);
+    let state = perhaps(&[
+        "",
+        "available",
+        "provisioned",
+        "deprovisioning",
+        "externally provisioned",
+    ]);
     let status = (state, any::<bool>(), any::<bool>());
     let going = perhaps(&["2026-01-01T00:00:00Z"]);
     (annotations(), spec(), labels, status, going).prop_map(|(annotations, spec, labels, status, going)| {
@@ -114,11 +130,7 @@ fn wishes() -> impl Strategy<Value = ProvisionSpec> {
 }
 
 /// What is decided on the host that the first decision made, if that wrote anything.
-fn again<T>(
-    host: &Seen,
-    first: Result<Option<Value>, Status>,
-    decide: impl Fn(&Seen) -> T,
-) -> Option<T> {
+fn again<T>(host: &Seen, first: Result<Option<Value>, Status>, decide: impl Fn(&Seen) -> T) -> Option<T> {
     let patch = first.ok().flatten()?;
     Some(decide(&after(host, &patch)))
 }
