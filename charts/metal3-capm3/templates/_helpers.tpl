@@ -88,6 +88,20 @@ caBundle: {{ $pem | required "tls.caBundle: tls.source secret needs the PEM of t
 {{- end }}
 
 {{- define "metal3-capm3.hostService" -}}
+{{ .Values.hostService.address | default (printf "https://baremetal-operator-host-service-headless.%s.svc:8443" .Release.Namespace) }}
+{{- end }}
+
+{{/* The name that its certificate is made for; empty: the host of the address. */}}
+{{- define "metal3-capm3.hostServiceName" -}}
+{{- if .Values.hostService.serverName -}}
+{{ .Values.hostService.serverName }}
+{{- else if not .Values.hostService.address -}}
+baremetal-operator-host-service.{{ .Release.Namespace }}.svc
+{{- end -}}
+{{- end }}
+
+{{/* The HostService as one address, for those who check its certificate by that. */}}
+{{- define "metal3-capm3.hostServiceUrl" -}}
 {{ .Values.hostService.address | default (printf "https://baremetal-operator-host-service.%s.svc:8443" .Release.Namespace) }}
 {{- end }}
 
