@@ -7,7 +7,8 @@
 //! * `webhook/` admits objects by the rules of `metal3-admission`.
 //! * `preprovisioning/` has a ramdisk built for each host, where that is wanted.
 //! * [`reference`] writes pages of the documentation.
-//! * `backend.rs` picks what drives the hardware; `ironic_resource.rs` follows the object that tells where it is.
+//! * `backend.rs` picks what drives the hardware; `ironic_resource.rs` follows the object that tells where it is; `orphans.rs`
+//!   tells of nodes without a host.
 
 mod args;
 mod backend;
@@ -18,6 +19,7 @@ mod grpc;
 mod host;
 mod ironic_resource;
 mod metrics;
+mod orphans;
 mod preprovisioning;
 pub mod reference;
 mod run;

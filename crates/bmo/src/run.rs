@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use kube::Client;
 use kube::runtime::reflector::Store;
+use metal3_ironic::IronicProvisioner;
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
@@ -14,9 +15,10 @@ use metal3_kit::tls::{Certificate, Offer, Protocol, Source, Target, TlsListener}
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Events;
 use crate::metrics::{Each, HostMetrics, LEASE};
 use crate::preprovisioning::Builder;
-use crate::{Args, backend, grpc, host, watch, webhook};
+use crate::{Args, backend, grpc, host, orphans, watch, webhook};
 
 /// Runs until shutdown, or until a part fails.
 ///
@@ -86,12 +88,15 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         mirroring.await;
         Ok(())
     });
-    if args.build_preprov_image
-        && let Some(builder) =
-            Builder::from_env(client.clone(), args.namespaces(), &leadership, &host_metrics)
-    {
-        tasks.spawn("preprovisioning images", builder.run(shutdown.clone()));
-    }
+    assist(
+        &args,
+        &client,
+        &backend,
+        &leadership,
+        &host_metrics,
+        &mut tasks,
+        &shutdown,
+    );
     let controller = host::Controller {
         client,
         namespaces: args.namespaces(),
@@ -139,6 +144,33 @@ fn elect(
     let election = election.timed(args.timing.timing()?);
     tasks.spawn("leader election", election.run(shutdown.clone()));
     Ok(leadership)
+}
+
+/// What a leading replica does besides the hosts.
+fn assist(
+    args: &Args,
+    client: &Client,
+    backend: &Arc<IronicProvisioner>,
+    leadership: &Leadership,
+    metrics: &HostMetrics,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) {
+    let orphans = orphans::run(
+        Arc::clone(backend),
+        Events::new(client.clone(), metrics.clone()),
+        leadership.clone(),
+        shutdown.clone(),
+    );
+    tasks.spawn("nodes without a host", async move {
+        orphans.await;
+        Ok(())
+    });
+    if args.build_preprov_image
+        && let Some(builder) = Builder::from_env(client.clone(), args.namespaces(), leadership, metrics)
+    {
+        tasks.spawn("preprovisioning images", builder.run(shutdown.clone()));
+    }
 }
 
 fn serve_metrics(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use metal3_provisioner::HostKey;
+use tokio::sync::watch;
 
 use crate::mirror::{Mirror, Named};
 
@@ -105,6 +106,7 @@ impl Tracker {
 pub(crate) struct Orphans {
     known: OnceLock<Known>,
     tracker: Mutex<Tracker>,
+    changed: watch::Sender<()>,
 }
 
 impl Orphans {
@@ -112,6 +114,7 @@ impl Orphans {
         Self {
             known: OnceLock::new(),
             tracker: Mutex::new(Tracker::new(grace)),
+            changed: watch::Sender::new(()),
         }
     }
 
@@ -126,7 +129,11 @@ impl Orphans {
             return;
         };
         let seen = mirror.named(|key| !known(key));
-        for news in self.lock().observe(seen, Instant::now(), Timestamp::now()) {
+        let all = self.lock().observe(seen, Instant::now(), Timestamp::now());
+        if !all.is_empty() {
+            self.changed.send_replace(());
+        }
+        for news in all {
             match news {
                 News::Found(orphan) => tracing::warn!(
                     host = %orphan.key,
@@ -141,6 +148,10 @@ impl Orphans {
                 ),
             }
         }
+    }
+
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     pub(crate) fn all(&self) -> Vec<Orphan> {

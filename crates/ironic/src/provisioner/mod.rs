@@ -125,6 +125,11 @@ impl IronicProvisioner {
         self.orphans.all()
     }
 
+    /// Told each time that they are others.
+    pub fn orphan_changes(&self) -> watch::Receiver<()> {
+        self.orphans.changed()
+    }
+
     /// Whether this node is one of them.
     pub fn is_orphan(&self, node: &str) -> bool {
         self.orphans.has(node)
