@@ -196,7 +196,8 @@ mod tests {
                 "@@@ block 3\ntwo\none\n@@@ block 13\n",
                 "p:3: the answer lacks \"two\"",
             ),
-            (failed, "@@@ block 3\none\ntwo\n", "p:13: not reached"),
+            (failed, "@@@ block 3\none\ntwo\n", "p:3: the commands failed"),
+            (ended, "@@@ block 3\none\ntwo\n", "p:13: not reached"),
             (failed, good, "p:13: the commands failed"),
         ] {
             let error = judge("p", &all, status, log).unwrap_err().to_string();
