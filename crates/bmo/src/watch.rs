@@ -264,6 +264,7 @@ fn mark(host: &Guarded) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use kube::runtime::reflector::{self, Store};
     use metal3_kit::probes::Readiness;
     use serde_json::json;
@@ -359,6 +360,32 @@ mod tests {
         assert_eq!(world.names(), ["a1", "a3", "b1"]);
         assert_eq!(world.woken(), ["a3"]);
         assert_eq!(world.index.len(), 3);
+    }
+
+    #[test]
+    fn a_claim_may_rely_on_what_was_listed_deleted_or_changed_by_then() {
+        let mut world = world(&["a", "b"]);
+        let reached = |world: &World, namespace: &str, revision| {
+            let mut reached = Box::pin(world.index.reaches(namespace, revision));
+            reached.as_mut().now_or_never().is_some()
+        };
+        world.scopes.take(0, watcher::Event::Init);
+        world
+            .scopes
+            .take(0, watcher::Event::InitApply(host("a", "a1", 7)));
+        assert!(
+            !reached(&world, "a", 7),
+            "an older host may follow in the listing"
+        );
+        world
+            .scopes
+            .take(0, watcher::Event::InitApply(host("a", "a2", 3)));
+        world.scopes.take(0, watcher::Event::InitDone);
+        assert!(reached(&world, "a", 7) && !reached(&world, "a", 8) && !reached(&world, "b", 1));
+        world.scopes.take(0, watcher::Event::Apply(host("a", "a1", 8)));
+        assert!(reached(&world, "a", 8) && !reached(&world, "a", 9));
+        world.scopes.take(0, watcher::Event::Delete(host("a", "a1", 9)));
+        assert!(reached(&world, "a", 9) && !reached(&world, "a", 10));
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl HostIndex {
     }
 
     /// Waits until the watch has shown the hosts of a namespace as they were at this revision, or newer.
-    pub(super) async fn reaches(&self, namespace: &str, revision: u64) {
+    pub(crate) async fn reaches(&self, namespace: &str, revision: u64) {
         if let Some(told) = self.shown.wait(namespace, revision) {
             // Whoever tells it lives as long as the index.
             let _ = told.await;

@@ -1,193 +1,26 @@
 //! Claims in a model world: replicas whose views lag behind, each by its own, a store that compares and swaps, calls that
 //! stop between any two steps, listings, restarts, other writers.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use jiff::Timestamp;
+use metal3_api::names;
 use metal3_rpc::v1::{ClaimHostRequest, Image, ProvisionSpec};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::intent::Seen;
+use self::model::{Replica, Server};
+use super::super::allocate::Choice;
 use super::*;
 
 const HOSTS: usize = 4;
 const CONSUMERS: usize = 3;
 const REPLICAS: usize = 3;
-
-/// What the API server has, and what it was.
-#[derive(Default)]
-struct Server {
-    objects: BTreeMap<String, Value>,
-    log: Vec<(u64, String, Value)>,
-}
-
-impl Server {
-    fn write(&mut self, name: &str, mut object: Value) {
-        let revision = 1 + u64::try_from(self.log.len()).unwrap();
-        object["metadata"]["resourceVersion"] = json!(revision.to_string());
-        self.log.push((revision, name.to_owned(), object.clone()));
-        self.objects.insert(name.to_owned(), object);
-    }
-
-    fn owner(&self, name: &str) -> Option<String> {
-        let owner = self.objects[name]["spec"]["consumerRef"]["name"].as_str();
-        owner.map(str::to_owned)
-    }
-
-    fn hosts_of(&self, consumer: &str) -> Vec<String> {
-        let owned = |name: &&String| self.owner(name).as_deref() == Some(consumer);
-        self.objects.keys().filter(owned).cloned().collect()
-    }
-}
-
-fn told(object: &Value) -> Host {
-    Seen::of(serde_json::from_value(object.clone()).unwrap()).host
-}
-
-/// One replica's way to the server.
-struct Line {
-    server: Arc<Mutex<Server>>,
-    index: Arc<HostIndex>,
-    /// The watch does not come on for so long that nobody waits for it.
-    stalled: Mutex<bool>,
-}
-
-impl Line {
-    fn server(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap()
-    }
-}
-
-/// A moment at which others act, or the call ends for good.
-async fn meanwhile() {
-    let mut first = true;
-    std::future::poll_fn(|_| {
-        if std::mem::take(&mut first) {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    })
-    .await;
-}
-
-impl Records for Line {
-    async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Host>, Status> {
-        meanwhile().await;
-        let name = key(decided_on).name;
-        let answer = {
-            let mut server = self.server();
-            let mut object = server.objects[&name].clone();
-            let swaps = object["metadata"]["resourceVersion"] == json!(decided_on.revision);
-            if swaps {
-                let used = object["spec"].get("image").is_some();
-                let owner = server.owner(&name);
-                json_patch::merge(&mut object, &patch);
-                server.write(&name, object);
-                assert!(!used || server.owner(&name) == owner, "a host in use was freed");
-            }
-            let now = told(&server.objects[&name]);
-            (swaps, now)
-        };
-        meanwhile().await;
-        let (swaps, now) = answer;
-        if swaps {
-            self.index.changed(key(&now), now.clone());
-        } else {
-            self.index.upsert(key(&now), now.clone());
-        }
-        Ok(swaps.then_some(now))
-    }
-
-    async fn read(&self, host: &Host) -> Result<Option<Host>, Status> {
-        meanwhile().await;
-        let now = told(&self.server().objects[&key(host).name]);
-        meanwhile().await;
-        self.index.upsert(key(&now), now.clone());
-        Ok(Some(now))
-    }
-
-    async fn had(&self, host: &Host, consumer: &Consumer, revision: u64) -> Result<bool, Status> {
-        meanwhile().await;
-        let name = key(host).name;
-        let server = self.server();
-        let then = server
-            .log
-            .iter()
-            .rev()
-            .find(|(at, of, _)| *at <= revision && *of == name)
-            .map(|(_, _, object)| told(object));
-        Ok(then
-            .and_then(|host| host.consumer)
-            .is_some_and(|owner| owner.same_object(consumer)))
-    }
-
-    async fn shown(&self, index: &HostIndex, namespace: &str, revision: u64) -> bool {
-        let mut reached = std::pin::pin!(index.reaches(namespace, revision));
-        std::future::poll_fn(|context| match reached.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending if *self.stalled.lock().unwrap() => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
-    }
-}
-
-struct Replica {
-    line: Arc<Line>,
-    allocator: Arc<Allocator<Line>>,
-    /// How much of the log its watch has shown.
-    position: usize,
-}
-
-impl Replica {
-    fn start(server: &Arc<Mutex<Server>>) -> Self {
-        let index = Arc::<HostIndex>::default();
-        let line = Arc::new(Line {
-            server: Arc::clone(server),
-            index: Arc::clone(&index),
-            stalled: Mutex::default(),
-        });
-        let mut replica = Self {
-            allocator: Arc::new(Allocator::new(index, Arc::clone(&line))),
-            line,
-            position: 0,
-        };
-        replica.list();
-        replica
-    }
-
-    /// The watch tells one change.
-    fn deliver(&mut self) -> bool {
-        let server = self.line.server();
-        let Some((revision, _, object)) = server.log.get(self.position) else {
-            return false;
-        };
-        self.position += 1;
-        let host = told(object);
-        self.line.index.changed(key(&host), host);
-        self.line.index.shown("ns", *revision);
-        true
-    }
-
-    /// The watch broke and begins anew.
-    fn list(&mut self) {
-        let server = self.line.server();
-        for object in server.objects.values() {
-            let host = told(object);
-            self.line.index.upsert(key(&host), host);
-        }
-        self.position = server.log.len();
-        let newest = server
-            .objects
-            .values()
-            .map(|object| told(object).revision.parse::<u64>().unwrap());
-        self.line.index.shown("ns", newest.max().unwrap());
-    }
-}
 
 type Answer = Result<Claimed, Status>;
 
@@ -209,8 +42,8 @@ enum Step {
     Stall(usize, bool),
     List(usize),
     Restart(usize),
-    /// Somebody else writes to the host.
-    Touch(usize),
+    /// Somebody pauses the host, or ends that: replicas that learn of it at different times choose different hosts.
+    Pause(usize, bool),
     /// The consumer gives back what it was given.
     Release(usize),
 }
@@ -322,14 +155,18 @@ impl World {
                 self.running.retain(|running| running.replica != replica);
                 self.replicas[replica] = Replica::start(&self.server);
             }
-            Step::Touch(host) => {
-                let mut server = self.server.lock().unwrap();
-                let name = format!("h{host}");
-                let object = server.objects[&name].clone();
-                server.write(&name, object);
-            }
+            Step::Pause(host, paused) => self.pause(host, paused),
             Step::Release(consumer) => self.release(consumer),
         }
+    }
+
+    fn pause(&self, host: usize, paused: bool) {
+        let mut server = self.server.lock().unwrap();
+        let name = format!("h{host}");
+        let mut object = server.objects[&name].clone();
+        let pause = json!({"metadata": {"annotations": {names::ANNOTATION_PAUSED: paused.then_some("")}}});
+        json_patch::merge(&mut object, &pause);
+        server.write(&name, object);
     }
 
     fn release(&mut self, consumer: usize) {
@@ -350,8 +187,9 @@ impl World {
         }
     }
 
-    /// Everything is delivered and every call ends.
+    /// Nothing is paused, everything is delivered and every call ends.
     fn calm(&mut self) {
+        (0..HOSTS).for_each(|host| self.pause(host, false));
         for replica in &self.replicas {
             *replica.line.stalled.lock().unwrap() = false;
         }
@@ -390,18 +228,51 @@ impl World {
 }
 
 fn step(lists: bool) -> impl Strategy<Value = Step> {
-    let begin = if lists { 1 } else { 0 };
+    let begin = if lists { 3 } else { 0 };
     prop_oneof![
         6 => (0..REPLICAS, 0..CONSUMERS, any::<bool>()).prop_map(|(r, c, i)| Step::Call(r, c, i)),
         30 => any::<usize>().prop_map(Step::Go),
         2 => any::<usize>().prop_map(Step::Die),
         12 => (0..REPLICAS).prop_map(Step::Deliver),
-        1 => (0..REPLICAS, any::<bool>()).prop_map(|(r, s)| Step::Stall(r, s)),
+        3 => (0..REPLICAS, any::<bool>()).prop_map(|(r, s)| Step::Stall(r, s)),
         begin => (0..REPLICAS).prop_map(Step::List),
         begin => (0..REPLICAS).prop_map(Step::Restart),
-        2 => (0..HOSTS).prop_map(Step::Touch),
+        6 => (0..HOSTS, any::<bool>()).prop_map(|(h, p)| Step::Pause(h, p)),
         1 => (0..CONSUMERS).prop_map(Step::Release),
     ]
+}
+
+#[test]
+fn an_earlier_claim_that_a_listing_shows_is_the_answer_although_its_age_is_not_told() {
+    let mut world = World::new(true);
+    let wish = super::super::request::wish(&request(0, false), &request(0, false).consumer.unwrap()).unwrap();
+    let index = Arc::clone(&world.replicas[0].line.index);
+    let Choice::Take(first, _) = index.choose("ns", &wish, Timestamp::now(), |_| false) else {
+        panic!("all hosts are free")
+    };
+    let first: usize = key(&first).name[1..].parse().unwrap();
+    // One replica knows only that the host was paused once.
+    world.pause(first, true);
+    while world.replicas[1].deliver() {}
+    world.pause(first, false);
+    while world.replicas[0].deliver() {}
+    world.call(0, 0, false);
+    while !world.running.is_empty() {
+        world.replicas[0].deliver();
+        world.go(0);
+    }
+    world.call(1, 0, false);
+    while world.server.lock().unwrap().hosts_of(&consumer_name(0)).len() < 2 {
+        world.go(0);
+    }
+    // Its watch breaks, and the earlier claim is on a host that changed since.
+    world.pause(first, true);
+    world.replicas[1].list();
+    while !world.running.is_empty() {
+        world.go(0);
+    }
+    let hosts = world.server.lock().unwrap().hosts_of(&consumer_name(0));
+    assert_eq!(hosts, [format!("h{first}")]);
 }
 
 proptest! {
