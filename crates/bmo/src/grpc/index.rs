@@ -38,21 +38,12 @@ impl Hosts {
 }
 
 /// The index; cheap to share.
+#[derive(Default)]
 pub(crate) struct HostIndex {
     hosts: RwLock<Hosts>,
     /// The newest place of the log.
     head: watch::Sender<Place>,
     shown: Shown,
-}
-
-impl Default for HostIndex {
-    fn default() -> Self {
-        Self {
-            hosts: RwLock::default(),
-            head: watch::Sender::default(),
-            shown: Shown::default(),
-        }
-    }
 }
 
 impl HostIndex {
