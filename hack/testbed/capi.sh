@@ -61,12 +61,14 @@ enter_netns() {                     # re-exec this script inside the namespace
 }
 
 # ---------------------------------------------------------------- process keeping
+STARTED=()                          # what this run started, and what has to live while it waits
 start() {                           # start <name> <cmd...>; pid and log are kept in the state dir
   local name=$1; shift
   mkdir -p "$TB_DIR/run" "$TB_DIR/log"
   if alive "$name"; then log "$name already runs"; return 0; fi
   setsid nohup "$@" >"$TB_DIR/log/$name.log" 2>&1 </dev/null &
   echo $! >"$TB_DIR/run/$name.pid"
+  STARTED+=("$name")
 }
 alive() { [ -s "$TB_DIR/run/$1.pid" ] && kill -0 "$(cat "$TB_DIR/run/$1.pid")" 2>/dev/null; }
 stop() {
@@ -79,8 +81,30 @@ stop() {
 }
 waitfor() {                         # waitfor <seconds> <what> <cmd...>
   local end=$((SECONDS + $1)) what=$2; shift 2
-  while [ $SECONDS -le $end ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
+  while [ $SECONDS -le $end ]; do "$@" >/dev/null 2>&1 && return 0; all_live "$what"; sleep 0.1; done
   die "timeout: $what"
+}
+all_live() {                        # all_live <what>: ends the wait for it when a program that this run started is dead
+  local name last
+  for name in "${STARTED[@]}"; do
+    # Programs of Deployments are started anew by the supervisor.
+    if alive "$name" || [ -e "$TB_DIR/pods/$name/cmd" ]; then continue; fi
+    last=$(grep -v '^[[:space:]]*$' "$TB_DIR/log/$name.log" 2>/dev/null | tail -n 1 || true)
+    printf '[testbed] %s\n' "$name ended while $1 was waited for: ${last:-it wrote nothing}" >&2
+    case $last in
+    *"address already in use"*) die "its address is taken: $(remedy "$(strangers)")" ;;
+    *) die "see $TB_DIR/log/$name.log" ;;
+    esac
+  done
+}
+strangers() {                       # programs that listen on our address and that this bed does not know: an earlier run was not ended
+  local pid
+  for pid in $(ss -Hltnp src "$TB_IP" 2>/dev/null | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un); do
+    cat "$TB_DIR"/run/*.pid 2>/dev/null | grep -qx "$pid" || printf '%s %s, ' "$(cat "/proc/$pid/comm" 2>/dev/null || echo process)" "$pid"
+  done
+}
+remedy() {                          # remedy <strangers>
+  echo "${1:-a program of this bed, }left by an earlier run in the namespace $TB_NETNS; end it by \`capi.sh down --purge\` with its TB_DIR, or by its process id, or take another TB_NETNS"
 }
 
 # ---------------------------------------------------------------- pki helpers (openssl)
@@ -130,6 +154,8 @@ cmd_up() {
     controllers='*,-node-ipam-controller'
     "$HERE/node.sh" prepare "$TB_IMAGES"/*.tar & preparing=$!
   fi
+  local left; left=$(strangers)
+  [ -z "$left" ] || log "programs listen on $TB_IP already: $(remedy "$left")"
   start etcd etcd --data-dir "$TB_DIR/data/etcd" --unsafe-no-fsync --log-level error \
     --listen-client-urls "http://$TB_IP:2379" --advertise-client-urls "http://$TB_IP:2379" \
     --listen-peer-urls "http://$TB_IP:2380" --initial-advertise-peer-urls "http://$TB_IP:2380" --initial-cluster "default=http://$TB_IP:2380"
