@@ -10,8 +10,11 @@ pub(crate) const REGISTRATION: &[&str] = &[
     r#"PATCH nodes/{uuid} [/automated_clean=true, /driver_info/deploy_kernel="{kernel}", /driver_info/deploy_ramdisk="{ramdisk}"]"#,
 ];
 
-/// Where our adapter differs: it sends the same fields, but all of them before the node is verified. A node is never
-/// manageable without its ramdisk and its cleaning mode, wherever the operator stops in between.
+/// Where our adapter differs, on purpose: it sends the same fields, but all of them before the node is verified. Upstream
+/// configures nodes in every state but `enroll`, so that one is manageable for a while without its ramdisk and with Ironic's
+/// own default of cleaning; if the operator stops then, whoever provides the node cleans its disks although its user
+/// disabled that. Ironic takes these fields in `enroll`, too, and none of them matters to the verification. The cleaning
+/// mode goes with the creation, where it costs no request.
 pub(crate) const OUR_REGISTRATION: &[&str] = &[
     r#"POST nodes automated_clean=true boot_interface="redfish-virtual-media" disable_power_off=false driver="redfish" driver_info(redfish_address redfish_password redfish_system_id redfish_username) firmware_interface="redfish" inspect_interface="agent" name="{name}" properties={"capabilities":"boot_mode:uefi","cpu_arch":"x86_64"} raid_interface="redfish""#,
     r#"PATCH nodes/{uuid} [/driver_info/deploy_kernel="{kernel}", /driver_info/deploy_ramdisk="{ramdisk}"]"#,
