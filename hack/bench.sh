@@ -1,21 +1,33 @@
 #!/usr/bin/env bash
-# The figures of the README: sizes of the release binaries, and bmo with many hosts on ironic-sim.
-#   hack/bench.sh                1000 hosts, medians of three runs
-#   HOSTS=10000 hack/bench.sh    one run; compared with the last one of a thousand hosts
-#   HOSTS=200 RUNS=1 IDLE=10     something quick
+# The figures of the README: sizes of the release binaries, bmo with many hosts on ironic-sim, and the HostService alone.
+#   hack/bench.sh                1000 hosts, medians of three runs; then the HostService with 10,000 stored hosts
+#   hack/bench.sh life           only the first: from creation to deletion
+#   HOSTS=10000 hack/bench.sh life    one run; compared with the last one of a thousand hosts
+#   HOSTS=200 RUNS=1 IDLE=10 hack/bench.sh life    something quick
+#   hack/bench.sh claims         only ClaimHost and GetHost of a thousand callers at once
 set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-hosts=${HOSTS:-1000}
-if [ "$hosts" = 1000 ]; then runs=3; else runs=1; fi
+bench=$CARGO_TARGET_DIR/release/bench
+
+life() {
+	local hosts=${HOSTS:-1000} runs=1 compare=() thousand=$CARGO_TARGET_DIR/bench-1000.json
+	if [ "$hosts" = 1000 ]; then runs=3; fi
+	if [ "$hosts" -gt 1000 ] && [ -e "$thousand" ]; then compare=(--compare "$thousand"); fi
+	"$bench" life --hosts "$hosts" --runs "${RUNS:-$runs}" --idle "${IDLE:-60}" \
+		--json "$CARGO_TARGET_DIR/bench-$hosts.json" "${compare[@]}"
+}
+claims() { "$bench" claims --runs "${RUNS:-1}" --json "$CARGO_TARGET_DIR/bench-claims.json"; }
+
+wanted=("$@")
+if [ ${#wanted[@]} = 0 ]; then wanted=(life claims); fi
+for name in "${wanted[@]}"; do
+	case $name in life | claims) ;; *) echo "hack/bench.sh: no bench $name; there are life and claims" >&2; exit 2 ;; esac
+done
 hack/tools/build.sh control-plane
 cargo build --locked --release -p metal3-bmo -p metal3-capm3 -p metal3-ironic-sim -p metal3-e2e
 echo "release binaries"
 for program in metal3-bmo metal3-capm3 ironic-sim; do
 	printf '  %-16s %6.1f MiB\n' "$program" "$(stat -c %s "$CARGO_TARGET_DIR/release/$program" | awk '{print $1 / 1048576}')"
 done
-thousand=$CARGO_TARGET_DIR/bench-1000.json
-compare=()
-if [ "$hosts" -gt 1000 ] && [ -e "$thousand" ]; then compare=(--compare "$thousand"); fi
-"$CARGO_TARGET_DIR/release/bench" --hosts "$hosts" --runs "${RUNS:-$runs}" --idle "${IDLE:-60}" \
-	--json "$CARGO_TARGET_DIR/bench-$hosts.json" "${compare[@]}"
+for name in "${wanted[@]}"; do "$name"; done

@@ -63,23 +63,29 @@ pub(crate) async fn of_bmo(metrics: &str) -> Result<(Counts, Counts)> {
 /// Writes as the API server counts them, whoever made them, by verb and resource. Reviews of tokens and access change
 /// nothing.
 pub(crate) fn of_apiserver(text: &str) -> Counts {
-    let mut writes = Counts::new();
-    for (labels, value) in series(text, "apiserver_request_total") {
-        let (verb, resource) = (label(labels, "verb"), label(labels, "resource"));
+    requests_of_apiserver(text, |verb, resource| {
         let writing = ["POST", "PUT", "PATCH", "APPLY", "DELETE"].contains(&verb);
         // The API server's own lease is no work of ours, and neither is an account for a test.
-        let ours = !["tokenreviews", "subjectaccessreviews", "apiservices", ""].contains(&resource);
-        if writing && ours && label(labels, "code").starts_with('2') {
+        writing && !["tokenreviews", "subjectaccessreviews", "apiservices", ""].contains(&resource)
+    })
+}
+
+/// Successful requests as the API server counts them, by verb and resource, of those that are wanted.
+pub(crate) fn requests_of_apiserver(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Counts {
+    let mut requests = Counts::new();
+    for (labels, value) in series(text, "apiserver_request_total") {
+        let (verb, resource) = (label(labels, "verb"), label(labels, "resource"));
+        if wanted(verb, resource) && label(labels, "code").starts_with('2') {
             let subresource = match label(labels, "subresource") {
                 "" => String::new(),
                 subresource => format!("/{subresource}"),
             };
-            *writes
+            *requests
                 .entry(format!("{verb} {resource}{subresource}"))
                 .or_default() += value;
         }
     }
-    writes
+    requests
 }
 
 /// Seconds of CPU that a process used.

@@ -20,7 +20,8 @@ const CHANGES: usize = 10;
 pub(crate) struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
-    fn set(&mut self, name: &str, value: f64) {
+    /// Keeps a figure.
+    pub(crate) fn set(&mut self, name: &str, value: f64) {
         self.0.insert(name.to_owned(), value);
     }
 
@@ -121,8 +122,9 @@ impl World {
     }
 }
 
+/// A number of hosts, or of something else that is counted in thousands.
 #[expect(clippy::cast_precision_loss, reason = "thousands of hosts at most")]
-fn as_f64(number: usize) -> f64 {
+pub(crate) fn as_f64(number: usize) -> f64 {
     number as f64
 }
 

@@ -1,13 +1,19 @@
-//! How fast and how frugal bmo is: hosts on ironic-sim at zero latency, with a real etcd and kube-apiserver, all on this
-//! machine. `hack/bench.sh` builds and runs it.
+//! How fast and how frugal the services are, with a real etcd and kube-apiserver, all on this machine. `hack/bench.sh`
+//! builds and runs it.
 //!
-//! * `world`: the programs, and what is done to the hosts; `follow`: what a watch tells of them
-//! * `count`: what it costs, told by bmo itself and, independently, by the API server, ironic-sim and the kernel
-//! * `figures`: the phases of one run; `targets`: what is aimed at, and whether it was reached
+//! * `life`: hosts on ironic-sim at zero latency, from creation to deletion
+//!   * `world`: the programs, and what is done to the hosts; `follow`: what a watch tells of them
+//!   * `figures`: the phases of one run
+//! * `service`: the HostService with a stored fleet: claims and reads of many callers
+//! * `count`: what it costs, told by bmo itself and, independently, by the API server, ironic-sim and the kernel;
+//!   `spread`: how long many things took
+//! * `targets`: what is aimed at, and whether it was reached
 
 mod count;
 mod figures;
 mod follow;
+mod service;
+mod spread;
 mod targets;
 mod world;
 
@@ -16,51 +22,87 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use self::figures::Figures;
+use self::service::claims;
+use self::targets::Row;
 
 #[derive(Parser)]
 struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+    /// Number of runs; the figures are their medians.
+    #[arg(long, default_value_t = 1, global = true)]
+    runs: usize,
+    /// File for the figures of all runs.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Subcommand)]
+enum Bench {
+    /// The whole life of many hosts on ironic-sim at zero latency.
+    Life(LifeArgs),
+    /// ClaimHost and GetHost of many callers at once.
+    Claims(claims::Args),
+}
+
+#[derive(Args)]
+struct LifeArgs {
     /// Number of hosts.
     #[arg(long, default_value_t = 200)]
     hosts: usize,
-    /// Number of runs; the figures are their medians.
-    #[arg(long, default_value_t = 1)]
-    runs: usize,
     /// Seconds to watch the idle fleet.
     #[arg(long, default_value_t = 60)]
     idle: u64,
-    /// File for the figures of all runs.
-    #[arg(long)]
-    json: Option<PathBuf>,
     /// Such a file of a smaller fleet, to compare the time per host with.
     #[arg(long)]
     compare: Option<PathBuf>,
 }
 
+impl Bench {
+    fn title(&self) -> String {
+        match self {
+            Self::Life(args) => format!("{} hosts, ironic-sim at zero latency", args.hosts),
+            Self::Claims(args) => args.title(),
+        }
+    }
+
+    async fn run(&self) -> Result<Figures> {
+        match self {
+            Self::Life(args) => figures::run(args.hosts, Duration::from_secs(args.idle)).await,
+            Self::Claims(args) => claims::run(args).await,
+        }
+    }
+
+    fn targets(&self, medians: &Figures) -> Result<Vec<Row>> {
+        Ok(match self {
+            Self::Life(args) => {
+                let smaller = args.compare.as_deref().map(Figures::read).transpose()?;
+                targets::life(args.hosts, medians, smaller.as_ref())
+            }
+            Self::Claims(_) => targets::claims(medians),
+        })
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     metal3_testkit::init();
-    let cli = Cli::parse();
-    let mut runs = Vec::new();
-    for run in 1..=cli.runs {
-        say(&format!(
-            "{} hosts, ironic-sim at zero latency, run {run} of {}",
-            cli.hosts, cli.runs
-        ))?;
-        runs.push(figures::run(cli.hosts, Duration::from_secs(cli.idle)).await?);
+    let Cli { bench, runs, json } = Cli::parse();
+    let mut all = Vec::new();
+    for run in 1..=runs {
+        say(&format!("{}, run {run} of {runs}", bench.title()))?;
+        all.push(bench.run().await?);
     }
-    let medians = Figures::medians(&runs);
-    let smaller = match &cli.compare {
-        Some(file) => Some(Figures::read(file)?),
-        None => None,
-    };
-    let rows = targets::compare(cli.hosts, &medians, smaller.as_ref());
-    say(&targets::table(&rows, cli.runs))?;
-    if let Some(file) = &cli.json {
-        let all = json!({"hosts": cli.hosts, "medians": medians, "runs": runs, "targets": rows});
+    let medians = Figures::medians(&all);
+    let rows = bench.targets(&medians)?;
+    say(&targets::table(&rows, runs))?;
+    if let Some(file) = &json {
+        let all = json!({"medians": medians, "runs": all, "targets": rows});
         std::fs::write(file, serde_json::to_vec_pretty(&all)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }

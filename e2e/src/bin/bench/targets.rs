@@ -25,8 +25,8 @@ enum Aim {
     AtLeast(f64),
 }
 
-/// The figures with their targets; what was not measured is left out.
-pub(crate) fn compare(hosts: usize, figures: &Figures, smaller: Option<&Figures>) -> Vec<Row> {
+/// The life of a fleet.
+pub(crate) fn life(hosts: usize, figures: &Figures, smaller: Option<&Figures>) -> Vec<Row> {
     use Aim::{AtLeast, AtMost};
     let mut aims = vec![
         (
@@ -72,10 +72,7 @@ pub(crate) fn compare(hosts: usize, figures: &Figures, smaller: Option<&Figures>
             .filter(|(_, figure, _)| *figure == "rss.peak")
             .for_each(|(_, _, aim)| *aim = AtMost(300.0));
     }
-    let mut rows: Vec<Row> = aims
-        .into_iter()
-        .filter_map(|(what, figure, aim)| Some(row(what, figures.get(figure)?, aim)))
-        .collect();
+    let mut rows = compare(figures, aims);
     let rates = smaller
         .and_then(|smaller| smaller.get("available.rate"))
         .zip(figures.get("available.rate"));
@@ -87,6 +84,26 @@ pub(crate) fn compare(hosts: usize, figures: &Figures, smaller: Option<&Figures>
         ));
     }
     rows
+}
+
+/// Claims and reads of many callers.
+pub(crate) fn claims(figures: &Figures) -> Vec<Row> {
+    use Aim::{AtLeast, AtMost};
+    let aims = vec![
+        ("hosts given to two machines", "claims.double", AtMost(0.0)),
+        ("ClaimHost, all at once, claims/s", "burst.rate", AtLeast(150.0)),
+        ("ClaimHost, all at once, p99, ms", "burst.p99", AtMost(500.0)),
+        ("ClaimHost, evenly, p99, ms", "even.p99", AtMost(500.0)),
+        ("GetHost p99, ms", "get.p99", AtMost(2.0)),
+    ];
+    compare(figures, aims)
+}
+
+/// The figures with their targets; what was not measured is left out.
+fn compare(figures: &Figures, aims: Vec<(&'static str, &'static str, Aim)>) -> Vec<Row> {
+    aims.into_iter()
+        .filter_map(|(what, figure, aim)| Some(row(what, figures.get(figure)?, aim)))
+        .collect()
 }
 
 fn row(what: &'static str, measured: f64, aim: Aim) -> Row {
