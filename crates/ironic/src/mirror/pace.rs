@@ -13,8 +13,11 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 /// After a reading that failed.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(2500);
 
-/// The pause after a reading that took `reading`. Ironic is kept at work with it for a third of the time at most, and
-/// for a tenth when all is quiet.
+/// The longest pause that is made to spare while something is going on: nobody waits for a host longer for it.
+const SPARING: Duration = Duration::from_secs(3);
+
+/// The pause after a reading that took `reading`. While something is going on, reading takes a tenth of the time, or with
+/// very many nodes more, up to a third; when all is quiet, a tenth.
 pub(super) fn pause(
     transition: bool,
     since_write: Option<Duration>,
@@ -24,7 +27,7 @@ pub(super) fn pause(
     let busy = transition || since_write.is_some_and(|since| since < AFTERMATH);
     if busy {
         let calm = since_news.unwrap_or(Duration::MAX) / 10;
-        calm.clamp(BUSY, SLOW).max(reading * 2)
+        calm.clamp(BUSY, SLOW).max((reading * 10).min(SPARING)).max(reading * 2)
     } else {
         (reading * 10).clamp(QUIET.0, QUIET.1).max(reading * 2)
     }
@@ -46,7 +49,9 @@ mod tests {
             (true, None, Some(10_000), 10, 1_000),
             (true, None, Some(600_000), 10, 2_000),
             (true, None, None, 10, 2_000),
-            (true, None, Some(0), 600, 1_200),
+            (true, None, Some(0), 100, 1_000),
+            (true, None, Some(0), 600, 3_000),
+            (true, None, Some(0), 2_000, 4_000),
             (false, Some(6_000), Some(6_000), 10, 2_000),
             (false, None, None, 600, 6_000),
             (false, None, None, 2_000, 10_000),
