@@ -5,6 +5,7 @@
 #   hack/quickstart.sh exec <cmd>    run kubectl or another command inside; also: clusterctl <args>, grpc <call> [json]
 #   hack/quickstart.sh check [what]  look closely at it: rights, secrets, metrics, gRPC recipes, one story in events and logs
 #   hack/quickstart.sh cycle         upgrade, remove and install the services under the hosts that are in use
+#   hack/quickstart.sh contract [part] scale, upgrade and break the workload cluster, make one from a ClusterClass (SIM=1, HOSTS=6)
 #   hack/quickstart.sh down          delete the cluster and the hosts, stop everything, leave nothing behind
 #   hack/quickstart.sh setup         only build and install what `up` needs
 #
@@ -143,8 +144,9 @@ running() { [ -e "$QUICKSTART_DIR/plan.json" ] || die "nothing runs here: start 
 case ${1:-} in
 up | down | setup) "$1" ;;
 cycle) running; cycle ;;
+contract) running; choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" contract "$@" ;;
 check) running; choose_mode; shift; capi exec "$CARGO_TARGET_DIR/debug/quickstart" check "$@" ;;
 grpc) running; shift; grpc "$@" ;;
 exec | clusterctl) running; capi "$@" ;;
-*) sed -n '2,16p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
+*) sed -n '2,17p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 1 ;;
 esac

@@ -203,6 +203,21 @@ impl Hardware {
         Ok(booted)
     }
 
+    /// How often ironic-sim saw the server of a host boot.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not know the host.
+    pub async fn boots(&self, namespace: &str, host: &str) -> Result<u64> {
+        let url = format!(
+            "http://{}/sim/v1/machines/{namespace}~{host}",
+            sim_host(self.kind)
+        );
+        let machine: Value = self.get(&url).await?;
+        machine["boots"]
+            .as_u64()
+            .with_context(|| format!("{url} tells no number of boots"))
+    }
+
     /// The nodes that Ironic knows.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! * [`stack`]: bmo and capm3, installed by clusterctl, as processes
 //! * [`tour`]: the steps of the main job; [`report`]: what came out of it; [`progress`]: what a person sees meanwhile
 //! * [`view`]: what can be seen of it all while waiting
+//! * [`contract`]: what Cluster API asks for on the following days
 //! * [`chaos`]: kills services at random while the tour goes on
 //!
 //! Begin with `tour.rs`.
@@ -14,6 +15,7 @@ pub mod bed;
 pub mod chaos;
 pub mod checks;
 pub mod config_drive;
+pub mod contract;
 pub mod hardware;
 pub mod player;
 pub mod progress;

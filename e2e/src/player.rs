@@ -1,8 +1,8 @@
 //! What a booted server does: it joins its cluster as its config drive says. The cluster is real (kube-apiserver and
 //! etcd of the test bed); only kubelet and kubeadm are played.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -28,83 +28,195 @@ pub struct Target {
     pub version: String,
 }
 
-/// Plays until cancelled.
-///
-/// # Errors
-/// When a config drive is not what it should be, or the target cluster does not come up.
-pub async fn run(
+/// Nodes that do not come back, whatever is done to their server.
+#[derive(Clone, Debug, Default)]
+pub struct Broken(Arc<Mutex<BTreeSet<String>>>);
+
+impl Broken {
+    /// From its next boot on, this Node does not come up.
+    pub fn add(&self, node: &str) {
+        self.nodes().insert(node.to_owned());
+    }
+
+    fn has(&self, node: &str) -> bool {
+        self.nodes().contains(node)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What plays the servers of one workload cluster.
+pub struct Player {
     bed: Bed,
     hardware: Hardware,
     target: Target,
     progress: Arc<Progress>,
-    stop: CancellationToken,
-) -> Result<()> {
-    let port = target.port.to_string();
-    let arguments = [
-        "target",
-        "up",
-        &target.namespace,
-        &target.cluster,
-        &target.host,
-        &port,
-    ];
-    let up = bed.capi(&arguments);
-    tokio::select! {
-        up = up => drop(up.context("the target cluster")?),
-        () = stop.cancelled() => return Ok(()),
+    broken: Broken,
+    joined: BTreeMap<String, Joined>,
+}
+
+/// A server that was installed and joined.
+struct Joined {
+    drive: ConfigDrive,
+    node: String,
+    runs: bool,
+}
+
+impl Player {
+    /// Of servers that did not join yet.
+    pub fn new(bed: &Bed, hardware: &Hardware, target: Target, progress: &Arc<Progress>) -> Self {
+        Self {
+            bed: bed.clone(),
+            hardware: hardware.clone(),
+            target,
+            progress: Arc::clone(progress),
+            broken: Broken::default(),
+            joined: BTreeMap::new(),
+        }
     }
-    let mut joined = BTreeSet::new();
-    let mut poll = tokio::time::interval(Duration::from_millis(500));
-    loop {
+
+    /// Of a cluster that another process has played so far: what runs now has joined.
+    ///
+    /// # Errors
+    /// When a config drive is not what it should be.
+    pub async fn resume(
+        bed: &Bed,
+        hardware: &Hardware,
+        target: Target,
+        progress: &Arc<Progress>,
+    ) -> Result<Self> {
+        let mut player = Self::new(bed, hardware, target, progress);
+        for (system, drive) in player.booted().await? {
+            let node = drive.boot()?.node;
+            let runs = true;
+            player.joined.insert(system, Joined { drive, node, runs });
+        }
+        Ok(player)
+    }
+
+    /// The Nodes that are to stay down.
+    pub fn broken(&self) -> Broken {
+        self.broken.clone()
+    }
+
+    /// Starts the workload cluster, and plays until cancelled.
+    ///
+    /// # Errors
+    /// When a config drive is not what it should be, or the workload cluster does not come up.
+    pub async fn start(self, stop: CancellationToken) -> Result<()> {
+        let port = self.target.port.to_string();
+        let endpoint = [self.target.host.as_str(), port.as_str()];
+        let up = self.call("up", &endpoint, &[]);
         tokio::select! {
-            _ = poll.tick() => {}
+            up = up => up.context("the target cluster")?,
             () = stop.cancelled() => return Ok(()),
         }
-        for server in hardware.booted().await? {
-            if joined.insert(server.system.clone()) {
-                let boot = server.drive.boot()?;
-                join(&bed, &target, &server.drive, &boot).await?;
-                progress.line(&format!(
-                    "server {} booted and joined as node {}",
-                    server.system, boot.node
-                ));
+        self.play(stop).await
+    }
+
+    /// Plays until cancelled.
+    ///
+    /// # Errors
+    /// When a config drive is not what it should be.
+    pub async fn play(mut self, stop: CancellationToken) -> Result<()> {
+        let mut poll = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                _ = poll.tick() => self.tick().await?,
+                () = stop.cancelled() => return Ok(()),
             }
         }
     }
-}
 
-async fn join(bed: &Bed, target: &Target, drive: &ConfigDrive, boot: &Boot) -> Result<()> {
-    ensure!(
-        drive.meta("metal3-namespace") == Some(target.namespace.as_str()),
-        "the config drive of node {} is for namespace {:?}",
-        boot.node,
-        drive.meta("metal3-namespace")
-    );
-    let endpoint = format!("{}:{}", target.host, target.port);
-    ensure!(
-        boot.joins.as_ref().is_none_or(|joins| *joins == endpoint),
-        "node {} wants to join {:?}, not {endpoint}",
-        boot.node,
-        boot.joins
-    );
-    let role = if boot.control_plane { "cp" } else { "worker" };
-    let labels: Vec<String> = boot
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}: '{value}'"))
-        .collect();
-    let labels = labels.join(", ");
-    // No provider ID: without a cloud provider it is capm3 that sets it.
-    let arguments = [
-        "target",
-        "node",
-        &target.namespace,
-        &target.cluster,
-        &boot.node,
-        "-",
-        role,
-        &target.version,
-    ];
-    bed.capi_with(&arguments, &[("TB_NODE_LABELS", &labels)]).await?;
-    Ok(())
+    async fn tick(&mut self) -> Result<()> {
+        let booted = self.booted().await?;
+        let stopped: Vec<String> = self
+            .joined
+            .iter()
+            .filter(|(system, joined)| joined.runs && !booted.contains_key(*system))
+            .map(|(system, _)| system.clone())
+            .collect();
+        for system in stopped {
+            if let Some(joined) = self.joined.get_mut(&system) {
+                joined.runs = false;
+                let node = joined.node.clone();
+                self.call("stopnode", &[&node], &[]).await?;
+            }
+        }
+        for (system, drive) in booted {
+            self.boot(system, drive).await?;
+        }
+        Ok(())
+    }
+
+    /// A server runs its image: for the first time, again, or still.
+    async fn boot(&mut self, system: String, drive: ConfigDrive) -> Result<()> {
+        match self.joined.get(&system) {
+            Some(joined) if joined.drive == drive => {
+                let node = joined.node.clone();
+                if joined.runs || self.broken.has(&node) {
+                    return Ok(());
+                }
+                self.call("startnode", &[&node], &[]).await?;
+                self.progress
+                    .line(&format!("server {system} booted again as node {node}"));
+            }
+            before => {
+                if let Some(node) = before.map(|joined| joined.node.clone()) {
+                    self.call("rmnode", &[&node], &[]).await?;
+                }
+                self.join(&drive.boot()?).await?;
+                self.progress.line(&format!(
+                    "server {system} booted and joined as node {}",
+                    drive.boot()?.node
+                ));
+            }
+        }
+        let node = drive.boot()?.node;
+        let runs = true;
+        self.joined.insert(system, Joined { drive, node, runs });
+        Ok(())
+    }
+
+    /// The servers of this cluster that run an image now: a namespace holds the hosts of one.
+    async fn booted(&self) -> Result<BTreeMap<String, ConfigDrive>> {
+        let booted = self.hardware.booted().await?;
+        Ok(booted
+            .into_iter()
+            .filter(|server| server.drive.meta("metal3-namespace") == Some(self.target.namespace.as_str()))
+            .map(|server| (server.system, server.drive))
+            .collect())
+    }
+
+    async fn join(&self, boot: &Boot) -> Result<()> {
+        let target = &self.target;
+        let endpoint = format!("{}:{}", target.host, target.port);
+        ensure!(
+            boot.joins.as_ref().is_none_or(|joins| *joins == endpoint),
+            "node {} wants to join {:?}, not {endpoint}",
+            boot.node,
+            boot.joins
+        );
+        let role = if boot.control_plane { "cp" } else { "worker" };
+        let labels: Vec<String> = boot
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}: '{value}'"))
+            .collect();
+        let labels = labels.join(", ");
+        // No provider ID: without a cloud provider it is capm3 that sets it.
+        let arguments = [boot.node.as_str(), "-", role, &target.version];
+        self.call("node", &arguments, &[("TB_NODE_LABELS", &labels)])
+            .await
+    }
+
+    /// `capi.sh target`
+    async fn call(&self, verb: &str, arguments: &[&str], env: &[(&str, &str)]) -> Result<()> {
+        let mut call = vec!["target", verb, &self.target.namespace, &self.target.cluster];
+        call.extend(arguments);
+        self.bed.capi_with(&call, env).await?;
+        Ok(())
+    }
 }

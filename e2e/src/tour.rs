@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bed::{Bed, Mode};
 use crate::chaos;
 use crate::hardware::{Hardware, Kind};
-use crate::player::{self, Target};
+use crate::player::{Player, Target};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::stack::{self, Install, Tls};
@@ -26,7 +26,7 @@ pub const NAMESPACE: &str = "metal3";
 /// Name of the Cluster.
 pub const CLUSTER: &str = "demo";
 /// Kubernetes version of the workload cluster.
-const VERSION: &str = "v1.36.1";
+pub const VERSION: &str = "v1.36.1";
 /// Address of its API server; the test bed gives it to the network namespace.
 const ENDPOINT: (&str, u16) = ("10.124.0.1", 6443);
 /// Named with its version: what Helm installed is not in clusterctl's inventory.
@@ -77,6 +77,17 @@ impl Plan {
     }
 }
 
+/// The workload cluster of the tour.
+pub fn target() -> Target {
+    Target {
+        namespace: NAMESPACE.into(),
+        cluster: CLUSTER.into(),
+        host: ENDPOINT.0.into(),
+        port: ENDPOINT.1,
+        version: VERSION.into(),
+    }
+}
+
 /// Goes all the way up.
 ///
 /// # Errors
@@ -118,7 +129,7 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
     let client = client(&bed.kubeconfig()).await?;
     let view = View::new(client, NAMESPACE, plan.hosts);
     progress.step(&format!("Creating {} BareMetalHosts", plan.hosts));
-    apply(bed, &host_manifests(&hardware)).await?;
+    apply(bed, &host_manifests(&hardware, NAMESPACE, 1..=hardware.servers)).await?;
     try_until("every host to be available", BOUND, async || {
         view.all_hosts(&progress, "available").await
     })
@@ -129,22 +140,11 @@ pub async fn up(bed: &Bed, plan: &Plan) -> Result<Report> {
         "Creating Cluster {CLUSTER}: 1 control plane machine, {} workers",
         plan.workers
     ));
-    apply(bed, &cluster_manifests(bed, plan, &hardware).await?).await?;
+    let cluster = generate(bed, &hardware, "", NAMESPACE, CLUSTER, ENDPOINT, plan.workers).await?;
+    apply(bed, &cluster).await?;
     let player = CancellationToken::new();
-    let target = Target {
-        namespace: NAMESPACE.into(),
-        cluster: CLUSTER.into(),
-        host: ENDPOINT.0.into(),
-        port: ENDPOINT.1,
-        version: VERSION.into(),
-    };
-    let mut playing = tokio::spawn(player::run(
-        bed.clone(),
-        hardware.clone(),
-        target,
-        Arc::clone(&progress),
-        player.clone(),
-    ));
+    let servers = Player::new(bed, &hardware, target(), &progress);
+    let mut playing = tokio::spawn(servers.start(player.clone()));
     let running = try_until(
         "every Machine to run and the Cluster to be available",
         BOUND,
@@ -241,7 +241,10 @@ fn milestone(report: &mut Report, progress: &Progress, name: &str) {
 }
 
 /// Applies as a user does: again, if a webhook was just not there, as while a service that was killed comes back.
-async fn apply(bed: &Bed, manifests: &str) -> Result<()> {
+///
+/// # Errors
+/// What the API server has against them.
+pub async fn apply(bed: &Bed, manifests: &str) -> Result<()> {
     let arguments = ["apply", "--server-side", "-f", "-"];
     let refused = try_until("the webhooks to answer", BOUND, async || {
         match bed.kubectl(&arguments, Some(manifests)).await {
@@ -253,9 +256,14 @@ async fn apply(bed: &Bed, manifests: &str) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-fn host_manifests(hardware: &Hardware) -> String {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let hosts = (1..=hardware.servers).flat_map(|number| {
+/// A namespace and the hosts in it, by the numbers of their servers.
+pub fn host_manifests(
+    hardware: &Hardware,
+    namespace: &str,
+    servers: impl IntoIterator<Item = usize>,
+) -> String {
+    let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let hosts = servers.into_iter().flat_map(|number| {
         let name = format!("host-{number}");
         let secret = format!("{name}-bmc");
         let (address, mac) = hardware.bmc(number);
@@ -263,13 +271,13 @@ fn host_manifests(hardware: &Hardware) -> String {
             json!({
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {"name": secret, "namespace": NAMESPACE},
+                "metadata": {"name": secret, "namespace": namespace},
                 "stringData": {"username": hardware.bmc_username, "password": hardware.bmc_password},
             }),
             json!({
                 "apiVersion": "metal3.io/v1alpha1",
                 "kind": "BareMetalHost",
-                "metadata": {"name": name, "namespace": NAMESPACE},
+                "metadata": {"name": name, "namespace": namespace},
                 "spec": {
                     "online": true,
                     "bootMACAddress": mac,
@@ -278,24 +286,38 @@ fn host_manifests(hardware: &Hardware) -> String {
             }),
         ]
     });
-    let documents: Vec<String> = std::iter::once(namespace)
+    let documents: Vec<String> = std::iter::once(own)
         .chain(hosts)
         .map(|object| object.to_string())
         .collect();
     documents.join("\n---\n")
 }
 
-async fn cluster_manifests(bed: &Bed, plan: &Plan, hardware: &Hardware) -> Result<String> {
-    let (workers, port) = (plan.workers.to_string(), ENDPOINT.1.to_string());
+/// `clusterctl generate cluster`: one control plane machine and workers, by a flavor of our templates (empty: the default).
+///
+/// # Errors
+/// With what clusterctl printed.
+pub async fn generate(
+    bed: &Bed,
+    hardware: &Hardware,
+    flavor: &str,
+    namespace: &str,
+    cluster: &str,
+    endpoint: (&str, u16),
+    workers: usize,
+) -> Result<String> {
+    let (workers, port) = (workers.to_string(), endpoint.1.to_string());
     let arguments = [
         "clusterctl",
         "generate",
         "cluster",
-        CLUSTER,
+        cluster,
         "-n",
-        NAMESPACE,
+        namespace,
         "--infrastructure",
         PROVIDER,
+        "--flavor",
+        flavor,
         "--kubernetes-version",
         VERSION,
         "--control-plane-machine-count",
@@ -304,7 +326,7 @@ async fn cluster_manifests(bed: &Bed, plan: &Plan, hardware: &Hardware) -> Resul
         &workers,
     ];
     let variables = [
-        ("CLUSTER_APIENDPOINT_HOST", ENDPOINT.0),
+        ("CLUSTER_APIENDPOINT_HOST", endpoint.0),
         ("CLUSTER_APIENDPOINT_PORT", &port),
         ("IMAGE_URL", &hardware.image),
         ("IMAGE_CHECKSUM", &hardware.checksum),

@@ -12,7 +12,7 @@
 #   capi.sh hostpod <ns> <deployment> <binary> [flags]         without pods: run a Deployment's container, supervised
 #   capi.sh target up  <ns> <cluster> [host] [port]            simulated target cluster (real etcd + kube-apiserver)
 #   capi.sh target node <ns> <cluster> <node> <providerID|-> [cp|worker] [version]   (TB_NODE_LABELS="a: b, c: d")
-#   capi.sh target rmnode <ns> <cluster> <node>
+#   capi.sh target sicken|stopnode|startnode|rmnode <ns> <cluster> <node>
 #   capi.sh target down <ns> <cluster>
 #   capi.sh clusterctl ...           clusterctl against the test bed
 #   capi.sh exec <cmd...>            run a command inside the test bed (KUBECONFIG set)
@@ -38,7 +38,7 @@ TB_IMAGES=${TB_IMAGES:-$TB_DIR/images}
 export TB_DIR TB_BIN TB_NETNS TB_IP TB_PORT_BASE TB_MODE TB_IMAGES
 export PATH="$TB_BIN:$PATH"
 export KUBECONFIG=${TB_KUBECONFIG:-$TB_DIR/pki/admin.kubeconfig}
-cctl() { XDG_CONFIG_HOME="$TB_DIR/xdg" CLUSTERCTL_DISABLE_VERSIONCHECK=true GOPROXY=off clusterctl --config "$TB_DIR/clusterctl.yaml" "$@"; }
+cctl() { CLUSTER_TOPOLOGY=${CLUSTER_TOPOLOGY:-true} XDG_CONFIG_HOME="$TB_DIR/xdg" CLUSTERCTL_DISABLE_VERSIONCHECK=true GOPROXY=off clusterctl --config "$TB_DIR/clusterctl.yaml" "$@"; }
 
 log() { printf '\033[36m[testbed]\033[0m %s\n' "$*" >&2; }
 die() { printf '[testbed] %s\n' "$*" >&2; exit 1; }
@@ -354,6 +354,17 @@ secret_to() { kubectl -n "$1" get secret "$2" -o jsonpath="{.data.tls\.crt}" | b
 tkubectl() { KUBECONFIG=$TK kubectl "$@"; }
 tetcdctl() { etcdctl --endpoints "$(sed -n 's#^etcd-.*=\(.*\)$#https://\1#p' "$T/forward.map" | paste -sd,)" --cacert "$T/pki/etcd-ca.crt" --cert "$T/pki/etcd-client.crt" --key "$T/pki/etcd-client.key" "$@"; }
 
+target_etcd() {                     # the member of a control plane node, as it was started first; of a worker: nothing
+  local args; [ -s "$T/etcd-$1.args" ] || return 0
+  mapfile -t args <"$T/etcd-$1.args"; start "$N-etcd-$1" etcd "${args[@]}"
+}
+target_ready() {                    # target_ready <node> <status> <reason>: what kubelet, or in its absence the cluster, says of the node
+  local now; now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  [ "$(tkubectl get node "$1" --ignore-not-found -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" != "$2" ] || return 0
+  tkubectl patch node "$1" --subresource=status -p "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"$2\",\"reason\":\"$3\",\"message\":\"\",\"lastHeartbeatTime\":\"$now\",\"lastTransitionTime\":\"$now\"}]}}" >/dev/null ||
+    [ -z "$(tkubectl get node "$1" --ignore-not-found -o name)" ]    # its Machine was deleted, and the node with it
+}
+
 cmd_target() {
   local op=$1 ns=$2 cl=$3; shift 3; tcfg "$ns" "$cl"
   case $op in
@@ -387,10 +398,11 @@ cmd_target() {
         cluster=$(tetcdctl member add "$node" --peer-urls="http://127.0.0.1:$pp" | sed -n 's/^ETCD_INITIAL_CLUSTER="\(.*\)"$/\1/p'); state=existing
       fi
       mkcert "$T/pki/etcd-$node" "/CN=$node" "$T/pki/etcd-ca" "IP:127.0.0.1,DNS:localhost,DNS:$node"
-      start "$N-etcd-$node" etcd --name "$node" --data-dir "$T/etcd-$node" --unsafe-no-fsync --log-level error \
+      printf '%s\n' --name "$node" --data-dir "$T/etcd-$node" --unsafe-no-fsync --log-level error \
         --listen-client-urls "https://127.0.0.1:$ep" --advertise-client-urls "https://127.0.0.1:$ep" \
         --listen-peer-urls "http://127.0.0.1:$pp" --initial-advertise-peer-urls "http://127.0.0.1:$pp" --initial-cluster "$cluster" --initial-cluster-state "$state" \
-        --client-cert-auth --trusted-ca-file "$T/pki/etcd-ca.crt" --cert-file "$T/pki/etcd-$node.crt" --key-file "$T/pki/etcd-$node.key"
+        --client-cert-auth --trusted-ca-file "$T/pki/etcd-ca.crt" --cert-file "$T/pki/etcd-$node.crt" --key-file "$T/pki/etcd-$node.key" >"$T/etcd-$node.args"
+      target_etcd "$node"
       printf 'etcd-%s=127.0.0.1:%s\nkube-apiserver-%s=%s:%s\n' "$node" "$ep" "$node" "$host" "$port" >>"$T/forward.map"
     fi
     if [ $first = 1 ]; then
@@ -445,14 +457,17 @@ E
       done
     fi
     ;;
+  sicken) target_ready "$1" Unknown NodeStatusUnknown ;;
+  stopnode) target_ready "$1" Unknown NodeStatusUnknown; stop "$N-etcd-$1" ;;
+  startnode) target_etcd "$1"; target_ready "$1" True KubeletReady ;;
   rmnode)
     tkubectl delete node "$1" --ignore-not-found
     tkubectl -n kube-system delete pod --field-selector "spec.nodeName=$1" --force --grace-period=0 --ignore-not-found 2>/dev/null || true
-    sed -i "/^etcd-$1=/d;/^kube-apiserver-$1=/d" "$T/forward.map"; stop "$N-etcd-$1"
+    sed -i "/^etcd-$1=/d;/^kube-apiserver-$1=/d" "$T/forward.map"; stop "$N-etcd-$1"; rm -rf "$T/etcd-$1" "$T/etcd-$1.args"
     ;;
   down) for x in "$TB_DIR/run/$N"-*.pid; do [ -e "$x" ] && stop "$(basename "$x" .pid)"; done; rm -rf "$T" ;;
   kubectl) tkubectl "$@" ;;
-  *) die "target: up|node|rmnode|down|kubectl" ;;
+  *) die "target: up|node|sicken|stopnode|startnode|rmnode|down|kubectl" ;;
   esac
 }
 

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use metal3_e2e::bed::{Bed, Mode};
 use metal3_e2e::checks::{self, Check};
+use metal3_e2e::contract::{self, Part};
 use metal3_e2e::release;
 use metal3_e2e::stack::{Install, Tls};
 use metal3_e2e::tour::{self, Plan};
@@ -70,6 +71,11 @@ enum Command {
     },
     /// Upgrades, removes and installs the services again, and looks whether hosts stay as they are.
     Cycle,
+    /// Scales, upgrades and breaks the workload cluster, and makes one from a ClusterClass; on ironic-sim.
+    Contract {
+        /// Which parts; all when absent.
+        parts: Vec<Part>,
+    },
     /// Deletes the Cluster, then the hosts.
     Down,
 }
@@ -127,6 +133,7 @@ async fn run(cli: Cli) -> Result<()> {
             tour::up(&bed, &plan).await?
         }
         Command::Check { what } => return checks::run(&bed, &what).await,
+        Command::Contract { parts } => return Box::pin(contract::run(&bed, &parts)).await,
         Command::Cycle => return release::cycle(&bed).await,
         Command::Down => tour::down(&bed).await?,
     };
