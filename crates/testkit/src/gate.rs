@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
@@ -55,6 +56,9 @@ pub enum Fate {
     DieAfter,
     /// The server never sees the request and the program never gets an answer, as when a network swallows packets.
     Vanish,
+    /// The server sees the request, and the program gets what comes back whenever [`Gate::hold`] does not hold it back: a
+    /// watch of that kind tells everything, but late.
+    Late,
 }
 
 /// Who decides.
@@ -69,6 +73,7 @@ pub trait Keeper: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Gate {
     url: String,
+    held: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -81,24 +86,30 @@ impl Gate {
         let connector = ca.map(connector).transpose()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
+        let (held, holding) = watch::channel(false);
         let task = tokio::spawn(async move {
             // Connections end with the gate.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (connector, keeper) = (connector.clone(), Arc::clone(&keeper));
+                let (connector, keeper, held) = (connector.clone(), Arc::clone(&keeper), holding.clone());
                 connections.spawn(async move {
                     // A connection that breaks is what the program under test has to live with.
-                    let _ = connect(client, server, connector, keeper.as_ref()).await;
+                    let _ = connect(client, server, connector, keeper.as_ref(), held).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { url, task })
+        Ok(Self { url, held, task })
     }
 
     /// Where the program is to be sent.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Holds back what comes on requests with [`Fate::Late`], or lets it through, what was held back first.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 }
 
@@ -123,6 +134,7 @@ async fn connect(
     server: SocketAddr,
     connector: Option<TlsConnector>,
     keeper: &dyn Keeper,
+    held: watch::Receiver<bool>,
 ) -> Result<()> {
     let upstream = TcpStream::connect(server).await?;
     upstream.set_nodelay(true)?;
@@ -130,9 +142,9 @@ async fn connect(
     match connector {
         Some(connector) => {
             let name = ServerName::from(server.ip());
-            relay(client, connector.connect(name, upstream).await?, keeper).await
+            relay(client, connector.connect(name, upstream).await?, keeper, held).await
         }
-        None => relay(client, upstream, keeper).await,
+        None => relay(client, upstream, keeper, held).await,
     }
 }
 
@@ -140,12 +152,15 @@ async fn relay(
     client: impl AsyncRead + AsyncWrite,
     server: impl AsyncRead + AsyncWrite,
     keeper: &dyn Keeper,
+    mut held: watch::Receiver<bool>,
 ) -> Result<()> {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut doomed: Option<Passing> = None;
+    let mut late = false;
     loop {
+        let reads = !(late && *held.borrow_and_update());
         tokio::select! {
             read = from_client.read(&mut up) => {
                 let read = read?;
@@ -153,8 +168,10 @@ async fn relay(
                     return Ok(());
                 }
                 if let Some(passing) = Passing::begins(&up[..read]) {
-                    match keeper.judge(&passing) {
-                        Fate::Pass => {}
+                    let fate = keeper.judge(&passing);
+                    late = fate == Fate::Late;
+                    match fate {
+                        Fate::Pass | Fate::Late => {}
                         Fate::DieBefore => {
                             keeper.strike(&passing);
                             return Ok(());
@@ -166,7 +183,9 @@ async fn relay(
                 to_server.write_all(&up[..read]).await?;
                 to_server.flush().await?;
             }
-            read = from_server.read(&mut down) => {
+            // The sender lives as long as the gate, and connections end with it.
+            changed = held.changed() => changed?,
+            read = from_server.read(&mut down), if reads => {
                 let read = read?;
                 if let Some(passing) = doomed {
                     keeper.strike(&passing);

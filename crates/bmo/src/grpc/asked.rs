@@ -209,6 +209,10 @@ impl Asked for v1::ClaimHostRequest {
         check_consumer("consumer", consumer(self.consumer.as_ref())?)?;
         names::value("cluster_name", &self.cluster_name)?;
         names::value("reuse_key", &self.reuse_key)?;
+        if !self.seen_revision.is_empty() && self.seen_revision.parse::<u64>().is_err() {
+            let message = "seen_revision is not the revision of a host";
+            return Err(invalid("seen_revision", message));
+        }
         if let Some(domain) = &self.failure_domain {
             names::value("failure_domain.name", &domain.name)?;
             known::<v1::failure_domain::Policy>("failure_domain.policy", domain.policy)?;
@@ -378,8 +382,9 @@ mod tests {
     fn a_malformed_field_is_named() {
         assert!(claim().check().is_ok());
         type Spoil = fn(&mut ClaimHostRequest);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 10] = [
             ("namespace", |claim| claim.namespace = "a".repeat(1_000_000)),
+            ("seen_revision", |claim| claim.seen_revision = "soon".into()),
             ("consumer.name", |claim| {
                 claim.consumer.as_mut().unwrap().name = "a\nb".into()
             }),

@@ -22,18 +22,20 @@
 //! shown that claim. A listing counts once all of it was read, deletions included, up to its newest host. Every namespace
 //! that is watched has its own revision; a consumer has hosts in its own namespace only.
 //!
-//! A replica that dies, or loses the API server, between 1 and 3 leaves a second host behind, unused. The next claim of that
-//! consumer finds both and frees one: the unused one, or the later one, or, when the order is not known any more, the one
+//! A replica that dies, or loses the API server, between 1 and 3 leaves a second host behind, unused. It is freed when it was
+//! there for some time and the consumer uses the other. The next claim of that consumer does not wait for that: it finds both
+//! and frees one: the unused one, or the later one, or, when the order is not known any more, the one
 //! whose name comes later. Hosts in use are never freed here: two of them are told to the user. A caller that hangs up
 //! changes nothing, since a claim runs to its end. When the watch does not come on, the answer is UNAVAILABLE and the
 //! claim stays: the next call finds it.
 //!
-//! * `allocator.rs` these steps; `settle.rs` which host stays, pure; `locks.rs` who claims at the same time in this process;
-//!   `tables.rs` why nothing fits
+//! * `allocator.rs` these steps; `settle.rs` which host stays, pure; `strays.rs` second hosts left behind; `locks.rs` who
+//!   claims at the same time in this process; `tables.rs` why nothing fits
 
 mod allocator;
 mod locks;
 mod settle;
+mod strays;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -52,13 +54,16 @@ use tracing::Instrument as _;
 
 use self::allocator::{Allocator, Claimed};
 use super::index::HostIndex;
-use super::intent::title;
+use super::intent::{Seen, title};
 use super::request::consumer;
 use super::service::Service;
 use super::store::Store;
 
 /// How long a watch may lag behind a write until the caller is sent to try again: some deal less than a call may take.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a second host is left to those who may still be at work on it: far longer than a call may take.
+const STRAY_AFTER: Duration = Duration::from_secs(120);
 
 /// What a claim needs of the API server. Every answer goes into the index.
 pub(super) trait Records: Send + Sync + 'static {
@@ -67,9 +72,9 @@ pub(super) trait Records: Send + Sync + 'static {
         &self,
         decided_on: &Host,
         patch: Value,
-    ) -> impl Future<Output = Result<Option<Host>, Status>> + Send;
+    ) -> impl Future<Output = Result<Option<Seen>, Status>> + Send;
     /// The host of that name as it is now.
-    fn read(&self, host: &Host) -> impl Future<Output = Result<Option<Host>, Status>> + Send;
+    fn read(&self, host: &Host) -> impl Future<Output = Result<Option<Seen>, Status>> + Send;
     /// Whether the host was the consumer's at a revision; also when that is not known any more.
     fn had(
         &self,
@@ -82,11 +87,11 @@ pub(super) trait Records: Send + Sync + 'static {
 }
 
 impl Records for Store {
-    async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Host>, Status> {
+    async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Seen>, Status> {
         Self::write(self, decided_on, patch).await
     }
 
-    async fn read(&self, host: &Host) -> Result<Option<Host>, Status> {
+    async fn read(&self, host: &Host) -> Result<Option<Seen>, Status> {
         self.refresh(&key(host), host).await
     }
 
@@ -108,6 +113,11 @@ impl Claims {
     pub(super) fn new(index: Arc<HostIndex>, store: Arc<Store>) -> Self {
         Self(Arc::new(Allocator::new(index, store)))
     }
+
+    /// Frees second hosts that claims left behind.
+    pub(super) async fn tidy(&self) {
+        self.0.tidy(STRAY_AFTER).await;
+    }
 }
 
 impl Service {
@@ -117,21 +127,21 @@ impl Service {
         let claims = self.claims.clone();
         // A task of its own: a caller that hangs up must not leave a claim half made.
         let claiming = tokio::spawn(async move { claims.0.claim(&request).await }.in_current_span());
-        let Claimed { host, reason } = claiming.await.map_err(|_| {
+        let Claimed { seen, reason } = claiming.await.map_err(|_| {
             Reason::Backend.status(
                 "the claim ended unexpectedly, see the log of the operator; try again",
                 [],
             )
         })??;
         // Before anything else: the host's controller goes on at once, and tells of it.
-        tracing::info!(host = %title(&host), consumer = %consumer.name, ?reason, "host claimed");
+        tracing::info!(host = %title(&seen.host), consumer = %consumer.name, ?reason, "host claimed");
         if reason != Chosen::Existing {
-            self.store.tell(&host, &consumer, "Claimed", "claimed").await;
+            self.store.tell(&seen.host, &consumer, "Claimed", "claimed");
         }
-        self.store.label_credentials(&host, &cluster).await?;
+        self.store.label_credentials(&seen, &cluster).await?;
         Ok(v1::ClaimHostResponse {
-            failure_domain: host.failure_domain.clone(),
-            host: Some(host),
+            failure_domain: seen.host.failure_domain.clone(),
+            host: Some(seen.host),
             reason: reason.into(),
         })
     }

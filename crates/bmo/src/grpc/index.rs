@@ -174,6 +174,11 @@ impl HostIndex {
         pool.map(|pool| pool.holdings(consumer)).unwrap_or_default()
     }
 
+    /// The hosts of each consumer that has more than one.
+    pub(super) fn doubles(&self) -> Vec<Vec<Holding>> {
+        self.read().pools.values().flat_map(Pool::doubles).collect()
+    }
+
     /// Chooses a host of a namespace for a consumer that has none.
     pub(super) fn choose(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! * `index.rs` all hosts in memory; `project` what of a host is told
 //! * `service.rs` who may call, `calls` and `claim.rs` what calls do, `request.rs` what they bring; `allocate.rs`,
-//!   `selector.rs`, `intent` their decisions, pure; `store.rs` their writes
+//!   `selector.rs`, `intent` their decisions, pure; `store.rs` their writes, `tell.rs` their events
 //! * `watch.rs` the stream, `guard.rs` its end
 //! * `door.rs` before every call: its time and its end; `auth.rs` who may call, `limits.rs` how often; `call.rs` what each
 //!   call needs, `asked.rs` and `names.rs` the form of what is asked; `audit.rs` the log of changes
@@ -27,6 +27,7 @@ mod request;
 mod selector;
 mod service;
 mod store;
+mod tell;
 mod watch;
 
 use std::sync::Arc;

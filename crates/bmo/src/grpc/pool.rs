@@ -195,6 +195,13 @@ impl Pool {
             .collect()
     }
 
+    /// The hosts of each consumer that has more than one.
+    pub(super) fn doubles(&self) -> Vec<Vec<Holding>> {
+        // Those of one fingerprint are those of one consumer, but for a chance that the rules for strays rule out.
+        let several = self.owned.values().filter(|holdings| holdings.len() > 1);
+        several.cloned().collect()
+    }
+
     /// Chooses a host for a consumer that has none. `busy` are those that others are taking at this moment.
     pub(super) fn choose(&self, wish: &Wish, now: Timestamp, busy: impl Fn(&Host) -> bool) -> Choice {
         let fits = |host: &&Arc<Host>| reject(wish, host, now).is_none();

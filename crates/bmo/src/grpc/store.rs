@@ -19,7 +19,8 @@ use super::index::HostIndex;
 use super::intent::{Seen, title};
 use super::project::project;
 use super::request::same_uid;
-use crate::events::{Events, Told};
+use super::tell::Teller;
+use crate::events::Told;
 use crate::metrics::HostMetrics;
 use crate::watch::Guarded;
 
@@ -27,20 +28,20 @@ use crate::watch::Guarded;
 pub(super) struct Store {
     client: Client,
     index: Arc<HostIndex>,
-    events: Events,
+    teller: Teller,
 }
 
 impl Store {
     pub(super) fn new(client: Client, index: Arc<HostIndex>, metrics: HostMetrics) -> Self {
         Self {
-            events: Events::new(client.clone(), metrics),
+            teller: Teller::start(client.clone(), metrics),
             client,
             index,
         }
     }
 
-    /// Says on a host what its consumer did.
-    pub(super) async fn tell(&self, host: &Host, consumer: &Consumer, reason: &'static str, deed: &str) {
+    /// Says on a host what its consumer did; nobody waits for that.
+    pub(super) fn tell(&self, host: &Host, consumer: &Consumer, reason: &'static str, deed: &str) {
         let Some(reference) = &host.r#ref else { return };
         let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let about = ObjectReference {
@@ -68,7 +69,7 @@ impl Store {
             reason,
             message,
         };
-        self.events.tell(told).await;
+        self.teller.tell(told);
     }
 
     /// The host as it is now; `None` when it does not exist or has another UID than the reference.
@@ -99,12 +100,8 @@ impl Store {
     }
 
     /// Writes a merge patch if the host is still the one decided on. `None`: it changed or went; decide again.
-    pub(super) async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Host>, Status> {
-        if is_empty(&patch) {
-            return Ok(Some(decided_on.clone()));
-        }
-        let written = self.write_as(decided_on, patch, None).await?;
-        Ok(written.map(|seen| seen.host))
+    pub(super) async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Seen>, Status> {
+        self.write_as(decided_on, patch, None).await
     }
 
     /// The same, by a manager of fields of its own.
@@ -146,12 +143,12 @@ impl Store {
     }
 
     /// Looks at a host again; `last` is what was known of it.
-    pub(super) async fn refresh(&self, key: &HostKey, last: &Host) -> Result<Option<Host>, Status> {
+    pub(super) async fn refresh(&self, key: &HostKey, last: &Host) -> Result<Option<Seen>, Status> {
         let object = self.object(key).await?;
         if object.is_none() {
             self.index.remove(key, last.clone());
         }
-        Ok(object.map(|host| self.seen(host).host))
+        Ok(object.map(|host| self.seen(host)))
     }
 
     /// Whether a host was a consumer's at a revision; also when Kubernetes does not know any more.
@@ -179,67 +176,37 @@ impl Store {
         }
     }
 
-    /// Labels the BMC Secret with the cluster's name, so that `clusterctl move` takes it along.
-    pub(super) async fn label_credentials(&self, host: &Host, cluster: &str) -> Result<(), Status> {
-        if cluster.is_empty() {
-            return Ok(());
+    /// Labels the BMC Secret with the cluster's name, so that `clusterctl move` takes it along. One that has the label is
+    /// not changed, at no more cost than a look.
+    pub(super) async fn label_credentials(&self, seen: &Seen, cluster: &str) -> Result<(), Status> {
+        match self.credentials(seen) {
+            Some((secrets, name)) if !cluster.is_empty() => {
+                relabel(&secrets, name, seen, json!(cluster)).await
+            }
+            _ => Ok(()),
         }
-        self.relabel(host, |current| (current != Some(cluster)).then(|| json!(cluster)))
-            .await
     }
 
     /// Takes the label off again if it is this cluster's.
-    pub(super) async fn unlabel_credentials(&self, host: &Host, cluster: &str) -> Result<(), Status> {
-        self.relabel(host, |current| {
-            current
-                .is_some_and(|current| current == cluster)
-                .then_some(Value::Null)
-        })
-        .await
+    pub(super) async fn unlabel_credentials(&self, seen: &Seen, cluster: &str) -> Result<(), Status> {
+        let Some((secrets, name)) = self.credentials(seen) else {
+            return Ok(());
+        };
+        // Metadata is all that is needed; the content is not read.
+        let secret = secrets.get_metadata_opt(name).await;
+        let secret = secret.map_err(|error| failed(&seen.key(), &error))?;
+        let labels = secret.and_then(|secret| secret.metadata.labels);
+        match labels.and_then(|mut labels| labels.remove(names::LABEL_CLUSTER_NAME)) {
+            Some(current) if current == cluster => relabel(&secrets, name, seen, Value::Null).await,
+            _ => Ok(()),
+        }
     }
 
-    async fn relabel(
-        &self,
-        host: &Host,
-        change: impl Fn(Option<&str>) -> Option<Value>,
-    ) -> Result<(), Status> {
-        let Some(reference) = &host.r#ref else {
-            return Ok(());
-        };
-        let key = HostKey::new(&reference.namespace, &reference.name);
-        let Some(object) = self.object(&key).await? else {
-            return Ok(());
-        };
-        let name = &object.spec.bmc.credentials_name;
-        if name.is_empty() {
-            return Ok(());
-        }
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        // Metadata is all that is needed; the content is not read.
-        let Some(secret) = secrets
-            .get_metadata_opt(name)
-            .await
-            .map_err(|error| failed(&key, &error))?
-        else {
-            // Reported on the host by its own controller.
-            tracing::warn!(host = %key, secret = %name, "the BMC secret to label does not exist");
-            return Ok(());
-        };
-        let current = secret
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(names::LABEL_CLUSTER_NAME));
-        let Some(value) = change(current.map(String::as_str)) else {
-            return Ok(());
-        };
-        let patch = json!({"metadata": {"labels": {names::LABEL_CLUSTER_NAME: value}}});
-        let params = PatchParams::default();
-        secrets
-            .patch_metadata(name, &params, &Patch::Merge(&patch))
-            .await
-            .map_err(|error| failed(&key, &error))?;
-        Ok(())
+    /// The BMC Secret of a host, if it names one.
+    fn credentials<'a>(&self, seen: &'a Seen) -> Option<(Api<Secret>, &'a str)> {
+        let name = seen.object.spec.bmc.credentials_name.as_str();
+        let secrets = || Api::namespaced(self.client.clone(), &seen.key().namespace);
+        (!name.is_empty()).then(|| (secrets(), name))
     }
 
     async fn object(&self, key: &HostKey) -> Result<Option<BareMetalHost>, Status> {
@@ -275,11 +242,19 @@ impl Store {
     }
 }
 
-/// Whether a patch says nothing.
-fn is_empty(patch: &Value) -> bool {
-    match patch {
-        Value::Object(fields) => fields.values().all(is_empty),
-        _ => false,
+async fn relabel(secrets: &Api<Secret>, name: &str, seen: &Seen, value: Value) -> Result<(), Status> {
+    let patch = json!({"metadata": {"labels": {names::LABEL_CLUSTER_NAME: value}}});
+    let patched = secrets
+        .patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(error)) if error.code == 404 => {
+            // Reported on the host by its own controller.
+            tracing::warn!(host = %seen.key(), secret = %name, "the BMC secret to label does not exist");
+            Ok(())
+        }
+        Err(error) => Err(failed(&seen.key(), &error)),
     }
 }
 
@@ -290,15 +265,4 @@ fn failed(key: &HostKey, error: &kube::Error) -> Status {
 fn backend(what: &str, error: &kube::Error) -> Status {
     tracing::warn!(%what, error = brief(error), "the kubernetes api failed");
     Reason::Backend.status(format!("the Kubernetes API failed on {what}; try again"), [])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_of_nothing_is_not_sent() {
-        assert!(is_empty(&json!({"metadata": {"labels": {}}, "spec": {}})));
-        assert!(!is_empty(&json!({"spec": {"image": null}})));
-    }
 }

@@ -66,10 +66,10 @@ async fn a_moved_host_goes_on_with_what_it_runs() {
     let (world, hosts) = claimed("move").await;
     provisioned(&world, &hosts).await;
     let node = world.ironic.node("move~a").await;
-    resume(&world, &hosts).await;
     assert_eq!(
         world.get("a").await.annotations()[names::ANNOTATION_BLOCK_MOVE],
-        ""
+        "",
+        "guarded since it was claimed"
     );
 
     for _ in 0..2 {
@@ -130,14 +130,33 @@ async fn moved_release(world: &World, hosts: &Hosts, request: ReleaseHostRequest
 }
 
 #[tokio::test]
-async fn what_a_user_paused_stays_as_it_is() {
+async fn what_a_user_paused_stays_paused_over_a_move_and_goes_on_with_what_it_runs() {
     let (world, hosts) = claimed("move-paused").await;
-    let pause = json!({"metadata": {"annotations": {names::ANNOTATION_PAUSED: "maintenance"}}});
-    let before = world.patch("a", pause).await;
-    prepare(&world, &hosts).await;
+    provisioned(&world, &hosts).await;
+    let pause = |by: Option<&str>| json!({"metadata": {"annotations": {names::ANNOTATION_PAUSED: by}}});
+    world.patch("a", pause(Some("maintenance"))).await;
+    for _ in 0..2 {
+        prepare(&world, &hosts).await;
+    }
+    let ready = world.get("a").await;
+    assert!(!ready.annotations().contains_key(names::ANNOTATION_BLOCK_MOVE));
+    assert!(ready.annotations().contains_key(names::ANNOTATION_STATUS));
+
+    let states = world.record();
+    moved(&world).await;
     resume(&world, &hosts).await;
-    let after = world.get("a").await;
-    assert_eq!(after.annotations(), before.annotations());
+    let arrived = world.get("a").await;
+    assert_eq!(
+        arrived.annotations(),
+        ready.annotations(),
+        "the pause is the user's"
+    );
+    world.patch("a", pause(None)).await;
+    world.reaches("a", "provisioned").await;
+    assert_eq!(world.ironic.deployments(&world.host("a")), 1);
+    let mut states = states.of("a");
+    states.dedup();
+    assert_eq!(states, ["provisioned"], "never anything else");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod api;
 mod chaos;
 mod check;
 mod claim;
+mod claim_late;
 mod crash;
 mod errors;
 mod grpc_calls;

@@ -361,7 +361,8 @@ pub struct ListHostsRequest {
     /// Only hosts that wait past their deadline or are in error.
     #[prost(bool, tag = "5")]
     pub stuck: bool,
-    /// At most this many; 0 means 500, more than 1000 means 1000. Negative: INVALID_ARGUMENT.
+    /// At most this many; 0 means 500, more than 1000 means 1000. Negative: INVALID_ARGUMENT. A page is shorter when its hosts
+    /// fill 3 MiB.
     #[prost(int32, tag = "6")]
     pub page_size: i32,
     /// next_page_token of the page before, with the same other fields. It does not expire. One that was not given by
@@ -585,6 +586,10 @@ pub struct ClaimHostRequest {
     /// Recorded together with the claim.
     #[prost(message, optional, tag = "7")]
     pub provision: ::core::option::Option<ProvisionSpec>,
+    /// `revision` of the host that made the caller ask, as WatchHosts told of it: before a replica that does not know as much yet
+    /// answers that there is no host, it waits a moment. Empty: what it knows is enough.
+    #[prost(string, tag = "8")]
+    pub seen_revision: ::prost::alloc::string::String,
 }
 /// Answer of ClaimHost.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1319,7 +1324,8 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "GetInventory"));
             self.inner.unary(req, path, codec).await
         }
-        /// Chooses a free host and reserves it for the consumer, atomically. Verb "claim".
+        /// Chooses a free host and reserves it for the consumer, atomically. Verb "claim". From then on clusterctl waits before it
+        /// copies the host, see PrepareMove.
         /// A consumer that has a host already gets that one (reason EXISTING).
         /// RESOURCE_EXHAUSTED, reason NO_HOST_AVAILABLE: details carry a Rejections message.
         /// ABORTED, reason CONFLICT: somebody else was faster on every candidate; try again.
@@ -1544,7 +1550,7 @@ pub mod host_service_client {
         }
         /// Makes a claimed host ready for `clusterctl move`, in one write: paused, its status stored in an annotation from which
         /// it is restored after the move, and clusterctl, which waits for the guard to go, let go. Verb "move".
-        /// A host that somebody else paused keeps that pause and nothing is stored on it; clusterctl is let go all the same.
+        /// A host that somebody else paused keeps that pause, over the move as well; its status is stored all the same.
         pub async fn prepare_move(
             &mut self,
             request: impl tonic::IntoRequest<super::PrepareMoveRequest>,
@@ -1569,8 +1575,8 @@ pub mod host_service_client {
                 .insert(GrpcMethod::new("metal3.host.v1.HostService", "PrepareMove"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends the pause of PrepareMove, and guards the host: clusterctl waits before it copies the host, until PrepareMove. Also
-        /// for a host that was not moved, and after a claim. Verb "move".
+        /// Ends the pause of PrepareMove, and guards the host again: clusterctl waits before it copies the host, until PrepareMove.
+        /// Also for a host that was not moved. Verb "move".
         /// A host that somebody else paused stays as it is. FAILED_PRECONDITION, reason FOREIGN_CLUSTER: the host is labelled for
         /// another cluster.
         pub async fn resume_after_move(
@@ -1676,7 +1682,8 @@ pub mod host_service_server {
             tonic::Response<super::GetInventoryResponse>,
             tonic::Status,
         >;
-        /// Chooses a free host and reserves it for the consumer, atomically. Verb "claim".
+        /// Chooses a free host and reserves it for the consumer, atomically. Verb "claim". From then on clusterctl waits before it
+        /// copies the host, see PrepareMove.
         /// A consumer that has a host already gets that one (reason EXISTING).
         /// RESOURCE_EXHAUSTED, reason NO_HOST_AVAILABLE: details carry a Rejections message.
         /// ABORTED, reason CONFLICT: somebody else was faster on every candidate; try again.
@@ -1759,7 +1766,7 @@ pub mod host_service_server {
         >;
         /// Makes a claimed host ready for `clusterctl move`, in one write: paused, its status stored in an annotation from which
         /// it is restored after the move, and clusterctl, which waits for the guard to go, let go. Verb "move".
-        /// A host that somebody else paused keeps that pause and nothing is stored on it; clusterctl is let go all the same.
+        /// A host that somebody else paused keeps that pause, over the move as well; its status is stored all the same.
         async fn prepare_move(
             &self,
             request: tonic::Request<super::PrepareMoveRequest>,
@@ -1767,8 +1774,8 @@ pub mod host_service_server {
             tonic::Response<super::PrepareMoveResponse>,
             tonic::Status,
         >;
-        /// Ends the pause of PrepareMove, and guards the host: clusterctl waits before it copies the host, until PrepareMove. Also
-        /// for a host that was not moved, and after a claim. Verb "move".
+        /// Ends the pause of PrepareMove, and guards the host again: clusterctl waits before it copies the host, until PrepareMove.
+        /// Also for a host that was not moved. Verb "move".
         /// A host that somebody else paused stays as it is. FAILED_PRECONDITION, reason FOREIGN_CLUSTER: the host is labelled for
         /// another cluster.
         async fn resume_after_move(

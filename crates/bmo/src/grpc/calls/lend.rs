@@ -93,12 +93,12 @@ impl Service {
                 }
                 Release::Finish(patch) => {
                     self.store
-                        .unlabel_credentials(&seen.host, &request.cluster_name)
+                        .unlabel_credentials(&seen, &request.cluster_name)
                         .await?;
-                    if let Some(host) = self.store.write(&seen.host, patch).await? {
+                    if let Some(free) = self.store.write(&seen.host, patch).await? {
                         tracing::info!(host = %key, consumer = %consumer.name, "host released");
-                        self.store.tell(&host, consumer, "Released", "released").await;
-                        return Ok(answer(Phase::Released, Some(host)));
+                        self.store.tell(&free.host, consumer, "Released", "released");
+                        return Ok(answer(Phase::Released, Some(free.host)));
                     }
                 }
             }

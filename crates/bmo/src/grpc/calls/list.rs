@@ -10,6 +10,7 @@ use metal3_api::metal3::host::ProvisioningState;
 use metal3_provisioner::HostKey;
 use metal3_rpc::v1;
 use metal3_rpc::v1::{Consumer, Host};
+use prost::Message as _;
 use tonic::Status;
 
 use super::super::intent::title;
@@ -19,6 +20,8 @@ use super::super::service::Service;
 
 const DEFAULT_PAGE: usize = 500;
 const MAX_PAGE: usize = 1000;
+/// Bytes of the hosts of a page: a client takes messages of 4 MiB unless told otherwise.
+const PAGE_BYTES: usize = 3 << 20;
 
 /// Which hosts are told.
 struct Filter<'a> {
@@ -73,13 +76,20 @@ fn page(
     let mut selected = hosts
         .iter()
         .filter(|host| after.as_ref().is_none_or(|after| key(host) > *after))
-        .filter(|host| filter.admits(host));
-    let page: Vec<Host> = selected
-        .by_ref()
-        .take(size)
-        .map(|host| Host::clone(host))
-        .collect();
-    let more = selected.next().is_some();
+        .filter(|host| filter.admits(host))
+        .peekable();
+    let (mut page, mut bytes) = (Vec::<Host>::new(), 0);
+    while page.len() < size
+        && let Some(host) = selected.peek()
+    {
+        bytes += host.encoded_len();
+        // One alone always fits: Kubernetes stores nothing bigger.
+        if bytes > PAGE_BYTES && !page.is_empty() {
+            break;
+        }
+        page.extend(selected.next().map(|host| Host::clone(host)));
+    }
+    let more = selected.peek().is_some();
     let token = page.last().filter(|_| more).map(title).unwrap_or_default();
     Ok((page, token))
 }
@@ -278,6 +288,39 @@ mod tests {
         for (wanted, size) in [(0, 500), (1, 1), (1000, 1000), (i32::MAX, 1000)] {
             assert_eq!(page_size(wanted).unwrap(), size);
         }
+    }
+
+    #[test]
+    fn a_page_of_big_hosts_fits_into_a_message_and_leaves_none_out() {
+        let big = |number: usize, bytes: usize| Host {
+            error_message: "x".repeat(bytes),
+            ..host("ns", &format!("h{number:03}"))
+        };
+        let mut hosts: Vec<_> = (0..100).map(|number| Arc::new(big(number, 100 << 10))).collect();
+        hosts.push(Arc::new(big(100, 2 * PAGE_BYTES)));
+        hosts.push(Arc::new(host("ns", "h101")));
+        let mut request = ListHostsRequest::default();
+        let (mut told, mut lengths) = (Vec::new(), Vec::new());
+        loop {
+            let (page, next) = page(&hosts, &request, NOW).unwrap();
+            let bytes: usize = page.iter().map(Host::encoded_len).sum();
+            assert!(
+                bytes <= PAGE_BYTES || page.len() == 1,
+                "{} hosts of {bytes} bytes",
+                page.len()
+            );
+            lengths.push(page.len());
+            told.extend(names(&page));
+            if next.is_empty() {
+                break;
+            }
+            request.page_token = next;
+        }
+        assert_eq!(
+            told,
+            names(&hosts.iter().map(|host| Host::clone(host)).collect::<Vec<_>>())
+        );
+        assert_eq!(lengths, [30, 30, 30, 10, 1, 1]);
     }
 
     proptest! {

@@ -52,7 +52,7 @@ impl Service {
                 tracing::info!(host = %title(&host), key = %host.reuse_key, "reservation ended");
                 if let Some(cluster) = &host.consumer {
                     let deed = "no longer reserved";
-                    self.store.tell(&free, cluster, "ReservationEnded", deed).await;
+                    self.store.tell(&free.host, cluster, "ReservationEnded", deed);
                 }
                 return Ok(true);
             }
@@ -81,11 +81,13 @@ impl Service {
     }
 }
 
-/// Ends reservations when their time is over, until shutdown. Every replica does: the first one wins.
+/// Ends reservations when their time is over, and frees what claims left behind, until shutdown. Every replica does: the
+/// first one wins.
 pub(in super::super) async fn sweep(service: Arc<Service>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         service.expire().await;
+        service.claims.tidy().await;
     }
 }

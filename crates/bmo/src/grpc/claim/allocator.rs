@@ -12,11 +12,12 @@ use tonic::Status;
 use super::super::allocate::{self, Choice, Wish, name};
 use super::super::calls::WRITE_ATTEMPTS;
 use super::super::index::HostIndex;
-use super::super::intent::{self, title};
+use super::super::intent::{self, Seen, title};
 use super::super::pool::Holding;
 use super::super::request::{conflict, consumer, revision, wish};
 use super::locks::{Locks, Taken};
 use super::settle::{Kept, Verdict, kept, verdict};
+use super::strays::Strays;
 use super::tables::Tables;
 use super::{Records, same};
 
@@ -25,17 +26,18 @@ const WRITERS: usize = 32;
 
 /// Who gets which host.
 pub(super) struct Allocator<R> {
-    index: Arc<HostIndex>,
-    records: Arc<R>,
-    locks: Locks,
+    pub(super) index: Arc<HostIndex>,
+    pub(super) records: Arc<R>,
+    pub(super) locks: Locks,
     writers: Semaphore,
     tables: Tables,
+    pub(super) strays: Strays,
 }
 
 /// A host that is its consumer's.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    pub(super) host: Host,
+    pub(super) seen: Seen,
     pub(super) reason: Chosen,
 }
 
@@ -54,6 +56,7 @@ impl<R: Records> Allocator<R> {
             locks: Locks::default(),
             writers: Semaphore::new(WRITERS),
             tables: Tables::default(),
+            strays: Strays::default(),
         }
     }
 
@@ -70,9 +73,19 @@ impl<R: Records> Allocator<R> {
         };
         let lock = self.locks.consumer(consumer);
         let _one_at_a_time = lock.lock().await;
+        let mut seen: Option<u64> = request.seen_revision.parse().ok();
         for _ in 0..WRITE_ATTEMPTS {
             let claimed = if self.index.holdings(consumer).is_empty() {
-                self.take(&call).await?
+                let taken = self.take(&call).await;
+                if taken.as_ref().is_err_and(finds_nothing)
+                    && let Some(seen) = seen.take()
+                {
+                    // Perhaps this replica has only not been told yet what the caller was. When that takes too long, or was
+                    // about a host that is gone, what is known counts.
+                    self.records.shown(&self.index, &request.namespace, seen).await;
+                    continue;
+                }
+                taken?
             } else {
                 self.find(&call).await?
             };
@@ -103,12 +116,16 @@ impl<R: Records> Allocator<R> {
                 return Ok(None);
             }
         }
-        match self.records.read(&one.host).await? {
-            Some(host) if same(&host, &one.host) && owns(call.consumer, &host) => {
-                self.record(call, host, Chosen::Existing).await
-            }
-            _ => Ok(None),
+        match self.again(call, &one.host).await? {
+            Some(seen) => self.record(call, seen, Chosen::Existing).await,
+            None => Ok(None),
         }
+    }
+
+    /// The consumer's host as it is now, if it is still the consumer's.
+    async fn again(&self, call: &Call<'_>, host: &Host) -> Result<Option<Seen>, Status> {
+        let now = self.records.read(host).await?;
+        Ok(now.filter(|now| same(&now.host, host) && owns(call.consumer, &now.host)))
     }
 
     /// Takes a host for a consumer that has none. `None`: somebody else was faster; decide again.
@@ -158,16 +175,16 @@ impl<R: Records> Allocator<R> {
         &self,
         call: &Call<'_>,
         before: &Host,
-        mine: Host,
+        mine: Seen,
         reason: Chosen,
     ) -> Result<Option<Claimed>, Status> {
-        let claimed_at = revision(&mine);
+        let claimed_at = revision(&mine.host);
         self.shown(call, claimed_at).await?;
         let (own, others): (Vec<_>, Vec<_>) = self
             .index
             .holdings(call.consumer)
             .into_iter()
-            .partition(|holding| same(&holding.host, &mine));
+            .partition(|holding| same(&holding.host, &mine.host));
         let Some(own) = own.into_iter().next() else {
             return Ok(None);
         };
@@ -177,7 +194,7 @@ impl<R: Records> Allocator<R> {
             Verdict::Ask(unsure) => self.came_later(call, claimed_at, &unsure).await?,
         };
         if !stays {
-            self.give_back(call, before, &mine).await?;
+            self.give_back(call, before, &mine.host).await?;
             return Ok(None);
         }
         for other in others {
@@ -185,7 +202,15 @@ impl<R: Records> Allocator<R> {
             let patch = intent::retract(&other.host, None, &call.request.cluster_name);
             self.records.write(&other.host, patch).await?;
         }
-        self.record(call, Host::clone(&own.host), reason).await
+        let mine = if revision(&own.host) == claimed_at {
+            Some(mine)
+        } else {
+            self.again(call, &own.host).await?
+        };
+        match mine {
+            Some(mine) => self.record(call, mine, reason).await,
+            None => Ok(None),
+        }
     }
 
     async fn came_later(&self, call: &Call<'_>, revision: u64, others: &[&Holding]) -> Result<bool, Status> {
@@ -221,22 +246,22 @@ impl<R: Records> Allocator<R> {
     async fn record(
         &self,
         call: &Call<'_>,
-        mut host: Host,
+        mut seen: Seen,
         reason: Chosen,
     ) -> Result<Option<Claimed>, Status> {
         for _ in 0..WRITE_ATTEMPTS {
-            let Some(patch) = intent::record(&host, call.request)? else {
-                return Ok(Some(Claimed { host, reason }));
+            let Some(patch) = intent::record(&seen.host, call.request)? else {
+                return Ok(Some(Claimed { seen, reason }));
             };
-            if let Some(host) = self.records.write(&host, patch).await? {
-                return Ok(Some(Claimed { host, reason }));
+            if let Some(seen) = self.records.write(&seen.host, patch).await? {
+                return Ok(Some(Claimed { seen, reason }));
             }
-            match self.records.read(&host).await? {
-                Some(now) if same(&now, &host) && owns(call.consumer, &now) => host = now,
-                _ => return Ok(None),
+            match self.again(call, &seen.host).await? {
+                Some(now) => seen = now,
+                None => return Ok(None),
             }
         }
-        Err(conflict(&format!("host {}", title(&host))))
+        Err(conflict(&format!("host {}", title(&seen.host))))
     }
 
     /// Waits until the watch of this replica has come to a revision of the call's namespace.
@@ -252,7 +277,15 @@ impl<R: Records> Allocator<R> {
     }
 }
 
-fn owns(consumer: &Consumer, host: &Host) -> bool {
+/// Whether another answer is possible once more is known.
+fn finds_nothing(status: &Status) -> bool {
+    matches!(
+        Reason::of(status),
+        Some(Reason::NoHostAvailable | Reason::ReservedHostNotReady)
+    )
+}
+
+pub(super) fn owns(consumer: &Consumer, host: &Host) -> bool {
     let owner = host.consumer.as_ref();
     owner.is_some_and(|owner| owner.same_object(consumer))
 }

@@ -123,7 +123,7 @@ impl World {
         };
         let consumer = self.running.remove(at).consumer;
         let Ok(claimed) = answer else { return };
-        let host = key(&claimed.host).name;
+        let host = claimed.seen.key().name;
         if self.faithful {
             if let Some(known) = self.given.get(&consumer) {
                 assert_eq!(

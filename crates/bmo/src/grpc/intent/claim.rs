@@ -10,7 +10,8 @@ use super::provision::provision_fields;
 use super::reference;
 use super::reservation::moment;
 
-/// The claim itself; a reservation ends with it. What is to run there is only looked at: it is recorded once it is certain
+/// The claim itself; a reservation ends with it. `clusterctl move` waits for the host from now on, until `PrepareMove`. What
+/// is to run there is only looked at: it is recorded once it is certain
 /// that the host stays with this consumer.
 ///
 /// # Errors
@@ -27,7 +28,7 @@ pub(in super::super) fn claim(
     if !request.cluster_name.is_empty() {
         labels.insert(names::LABEL_CLUSTER_NAME.into(), json!(request.cluster_name));
     }
-    let annotations = json!({names::ANNOTATION_RESERVED_UNTIL: null});
+    let annotations = json!({names::ANNOTATION_RESERVED_UNTIL: null, names::ANNOTATION_BLOCK_MOVE: ""});
     Ok(json!({
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {"consumerRef": reference(consumer)},
@@ -87,7 +88,8 @@ pub(in super::super) fn retract(host: &Host, before: Option<&Host>, cluster: &st
         let cluster = before.map(|before| &before.cluster_name);
         labels.insert(names::LABEL_CLUSTER_NAME.into(), text(cluster));
     }
-    let mut annotations = Map::new();
+    // Nobody moves a host without a consumer.
+    let mut annotations = Map::from_iter([(names::ANNOTATION_BLOCK_MOVE.to_owned(), Value::Null)]);
     if let Some(before) = before.filter(|before| !before.reuse_key.is_empty()) {
         labels.insert(names::LABEL_NODE_REUSE.into(), json!(before.reuse_key));
         let until: Option<Timestamp> = before.reserved_until.and_then(moment);
@@ -148,6 +150,15 @@ mod tests {
             (claimed.cluster_name.as_str(), claimed.requested_image),
             ("c", None)
         );
+    }
+
+    #[test]
+    fn clusterctl_waits_for_a_claimed_host_and_no_longer_for_one_that_was_given_back() {
+        let free = seen(&json!({}));
+        let claimed = after(&free, &claim(&free.host, &request(), &consumer()).unwrap());
+        assert_eq!(claimed.annotation(names::ANNOTATION_BLOCK_MOVE), Some(""));
+        let back = after(&claimed, &retract(&claimed.host, Some(&free.host), "c"));
+        assert_eq!(back.annotation(names::ANNOTATION_BLOCK_MOVE), None);
     }
 
     #[test]

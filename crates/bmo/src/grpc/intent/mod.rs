@@ -17,6 +17,7 @@ mod twice;
 
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
+use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::{Consumer, Host};
 use serde_json::{Map, Value, json};
@@ -49,6 +50,13 @@ impl Seen {
         }
     }
 
+    /// Where it is.
+    pub(super) fn key(&self) -> HostKey {
+        let metadata = &self.object.metadata;
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        HostKey::new(part(&metadata.namespace), part(&metadata.name))
+    }
+
     fn annotation(&self, name: &str) -> Option<&str> {
         let annotations = self.object.metadata.annotations.as_ref()?;
         annotations.get(name).map(String::as_str)
@@ -56,7 +64,7 @@ impl Seen {
 
     /// Came by `clusterctl move`, and the operator has not taken over its status yet: what it runs is known from an
     /// annotation alone.
-    fn arriving(&self) -> bool {
+    pub(super) fn arriving(&self) -> bool {
         let status = self.object.status.as_ref();
         let began = status.is_some_and(|status| status.last_updated.is_some());
         !began && self.annotation(names::ANNOTATION_STATUS).is_some()

@@ -11,18 +11,18 @@ use tonic::Status;
 use super::{Seen, annotate, title};
 
 /// Pauses the host, stores its status and lets `clusterctl` go on, in one write; `None` when all that is so already. The
-/// pause of somebody else is left as it is.
+/// pause of somebody else is left as it is, but the status is stored all the same: the host would arrive without one, and be
+/// inspected and cleaned once that pause ends.
 pub(in super::super) fn prepare(seen: &Seen, token: &str) -> Option<Value> {
     let mut annotations = Map::new();
     if seen.annotation(names::ANNOTATION_BLOCK_MOVE).is_some() {
         annotations.insert(names::ANNOTATION_BLOCK_MOVE.into(), Value::Null);
     }
-    let paused = seen.host.paused_by.as_deref();
-    if paused.is_none() {
+    if seen.host.paused_by.is_none() {
         annotations.insert(names::ANNOTATION_PAUSED.into(), json!(token));
     }
-    if paused.is_none_or(|by| by == token) && !fresh(seen) {
-        annotations.extend(saved(seen).map(|status| (names::ANNOTATION_STATUS.to_owned(), json!(status))));
+    if let Some(status) = saved(seen).filter(|status| !is_stored(seen, status)) {
+        annotations.insert(names::ANNOTATION_STATUS.into(), json!(status.to_string()));
     }
     annotate(annotations)
 }
@@ -50,17 +50,17 @@ pub(in super::super) fn resume(seen: &Seen, token: &str, cluster: &str) -> Resul
     Ok(annotate(annotations))
 }
 
-/// Whether what is stored is what would be stored. A paused host keeps its status.
-fn fresh(seen: &Seen) -> bool {
+/// Whether the annotation says this already. One that is left of an earlier move does not.
+fn is_stored(seen: &Seen, status: &Value) -> bool {
     let stored = seen.annotation(names::ANNOTATION_STATUS);
-    stored.is_some() && (seen.host.paused_by.is_some() || seen.arriving())
+    stored.is_some_and(|text| serde_json::from_str::<Value>(text).is_ok_and(|stored| stored == *status))
 }
 
 /// The status as upstream stores it: without the hardware, which has an object of its own.
-fn saved(seen: &Seen) -> Option<String> {
+fn saved(seen: &Seen) -> Option<Value> {
     let mut status = json!(seen.object.status.as_ref().filter(|status| begun(status))?);
     status.as_object_mut()?.remove("hardware");
-    Some(status.to_string())
+    Some(status)
 }
 
 /// Whether there is anything that could be lost.
@@ -118,26 +118,35 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_of_a_user_is_left_as_it_is() {
+    fn the_pause_of_a_user_is_left_as_it_is_and_the_status_is_stored_all_the_same() {
         for by in ["", "maintenance"] {
-            let host = with(&json!({names::ANNOTATION_PAUSED: by}));
+            let host = with(&json!({names::ANNOTATION_PAUSED: by, names::ANNOTATION_BLOCK_MOVE: ""}));
+            let patch = prepare(&host, TOKEN).unwrap();
+            let annotations = patch["metadata"]["annotations"].as_object().unwrap();
+            let changed: Vec<_> = annotations.keys().collect();
+            assert_eq!(changed, [names::ANNOTATION_STATUS, names::ANNOTATION_BLOCK_MOVE]);
+            let host = after(&host, &patch);
+            assert_eq!(host.host.paused_by.as_deref(), Some(by));
+            let stored = metal3_api::metal3::saved::read(host.annotation(names::ANNOTATION_STATUS).unwrap());
+            let provisioning = stored.unwrap().provisioning;
+            assert_eq!(provisioning, host.object.status.clone().unwrap().provisioning);
             assert_eq!(prepare(&host, TOKEN), None);
             assert_eq!(resume(&host, TOKEN, "c").unwrap(), None);
-            // But clusterctl need not wait for a host that stands still.
-            let guarded = with(&json!({names::ANNOTATION_PAUSED: by, names::ANNOTATION_BLOCK_MOVE: ""}));
-            let patch = json!({"metadata": {"annotations": {names::ANNOTATION_BLOCK_MOVE: null}}});
-            assert_eq!(prepare(&guarded, TOKEN), Some(patch));
         }
     }
 
     #[test]
-    fn an_old_status_is_stored_anew_unless_the_host_stood_still() {
-        let old = json!({names::ANNOTATION_STATUS: "{}"});
-        let patch = prepare(&with(&old), TOKEN).unwrap();
-        assert_ne!(patch["metadata"]["annotations"][names::ANNOTATION_STATUS], "{}");
-        // Half of it done by somebody else.
-        let paused = prepare(&with(&json!({names::ANNOTATION_PAUSED: TOKEN})), TOKEN).unwrap();
-        assert!(paused["metadata"]["annotations"][names::ANNOTATION_STATUS].is_string());
+    fn an_old_status_is_stored_anew_whoever_paused_the_host() {
+        for paused in [None, Some(TOKEN), Some("maintenance")] {
+            for old in [r#"{"errorCount":1}"#, "rubbish"] {
+                let host = with(&json!({names::ANNOTATION_PAUSED: paused, names::ANNOTATION_STATUS: old}));
+                let host = after(&host, &prepare(&host, TOKEN).unwrap());
+                let stored: Value =
+                    serde_json::from_str(host.annotation(names::ANNOTATION_STATUS).unwrap()).unwrap();
+                assert_eq!(stored["provisioning"]["state"], "provisioned", "{paused:?} {old}");
+                assert_eq!(prepare(&host, TOKEN), None, "once");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::task::Poll;
 
 use serde_json::json;
 
-use super::super::super::intent::Seen;
 use super::super::*;
 
 /// What the API server has, and what it was.
@@ -35,8 +34,12 @@ impl Server {
     }
 }
 
+fn seen(object: &Value) -> Seen {
+    Seen::of(serde_json::from_value(object.clone()).unwrap())
+}
+
 fn told(object: &Value) -> Host {
-    Seen::of(serde_json::from_value(object.clone()).unwrap()).host
+    seen(object).host
 }
 
 /// One replica's way to the server.
@@ -67,7 +70,7 @@ async fn meanwhile() {
 }
 
 impl Records for Line {
-    async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Host>, Status> {
+    async fn write(&self, decided_on: &Host, patch: Value) -> Result<Option<Seen>, Status> {
         meanwhile().await;
         let name = key(decided_on).name;
         let answer = {
@@ -81,24 +84,24 @@ impl Records for Line {
                 server.write(&name, object);
                 assert!(!used || server.owner(&name) == owner, "a host in use was freed");
             }
-            let now = told(&server.objects[&name]);
+            let now = seen(&server.objects[&name]);
             (swaps, now)
         };
         meanwhile().await;
         let (swaps, now) = answer;
         if swaps {
-            self.index.changed(key(&now), now.clone());
+            self.index.changed(now.key(), now.host.clone());
         } else {
-            self.index.upsert(key(&now), now.clone());
+            self.index.upsert(now.key(), now.host.clone());
         }
         Ok(swaps.then_some(now))
     }
 
-    async fn read(&self, host: &Host) -> Result<Option<Host>, Status> {
+    async fn read(&self, host: &Host) -> Result<Option<Seen>, Status> {
         meanwhile().await;
-        let now = told(&self.server().objects[&key(host).name]);
+        let now = seen(&self.server().objects[&key(host).name]);
         meanwhile().await;
-        self.index.upsert(key(&now), now.clone());
+        self.index.upsert(now.key(), now.host.clone());
         Ok(Some(now))
     }
 
