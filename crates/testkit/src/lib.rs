@@ -4,7 +4,8 @@
 //! * [`Account`] is a ServiceAccount with the rules of a chart, so that a missing verb fails a test and not a user.
 //! * [`process`] runs our programs and kills them, [`gate`] at the instant of a request; [`wire`] is a bad network;
 //!   [`certs`], [`port`] and [`scratch`] are what servers need.
-//! * [`wait::until`] is the only way to wait; [`build`] makes objects; [`events`] and [`audit`] read what happened.
+//! * [`wait::until`] is the only way to wait; [`build`] makes objects; [`events`] and [`audit`] read what happened; [`page`]
+//!   runs what documentation shows.
 //!
 //! Everything started here ends with the test process, however that ends. Files go to [`scratch`], which is removed as
 //! well unless `METAL3_TEST_KEEP` is set.
@@ -19,6 +20,7 @@ pub mod events;
 pub mod gate;
 pub mod http;
 mod keeper;
+pub mod page;
 pub mod port;
 pub mod process;
 pub mod scratch;

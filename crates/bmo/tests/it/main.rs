@@ -20,6 +20,7 @@ mod crash;
 mod errors;
 mod grpc_calls;
 mod grpc_move;
+mod grpc_page;
 mod grpc_reservations;
 mod hardware_data;
 mod ironic;

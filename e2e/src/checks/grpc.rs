@@ -1,22 +1,20 @@
 //! The recipes of `docs/grpc.md`, run as they stand in one bash; what the page promises is there, and nothing is left behind.
 
-mod page;
-
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
 use metal3_api::metal3::host::BareMetalHost;
+use metal3_testkit::page::{self, Block, end};
 use metal3_testkit::wait::try_until;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use self::page::Block;
 use super::Context;
 use crate::bed::{Mode, tool};
 use crate::hardware::Hardware;
@@ -27,8 +25,6 @@ const PAGE: &str = "docs/grpc.md";
 const SPARE: &str = "spare-for-grpc";
 /// Nothing that works takes this long, also on a busy machine.
 const BOUND: Duration = Duration::from_secs(300);
-/// A line between the answers of two blocks.
-const MARK: &str = "@@@ block";
 
 pub(super) async fn check(context: &Context) -> Result<()> {
     if context.plan.mode == Mode::Processes {
@@ -78,46 +74,9 @@ async fn recipes(context: &Context, all: &[Block], spare: bool) -> Result<(usize
         .collect();
     let folder = context.bed.dir.join("grpc");
     fs::create_dir_all(&folder)?;
-    let mut script = String::from("set -euo pipefail\n");
-    for block in &blocks {
-        script.push_str(&format!("echo '{MARK} {}'\n{}\n", block.line, block.commands));
-    }
-    fs::write(folder.join("run.sh"), script)?;
+    fs::write(folder.join("run.sh"), page::script("", &blocks))?;
     let (status, log) = bash(context, folder).await?;
-    Ok((blocks.len(), judge(&blocks, status, &log)?))
-}
-
-/// How many promises were kept.
-fn judge(blocks: &[&Block], status: ExitStatus, log: &str) -> Result<usize> {
-    let answers: Vec<(usize, &str)> = log
-        .split(MARK)
-        .skip(1)
-        .filter_map(|part| {
-            let (line, answer) = part.split_once('\n')?;
-            Some((line.trim().parse().ok()?, answer))
-        })
-        .collect();
-    let last = answers.last().map(|(line, _)| *line);
-    let mut kept = 0;
-    for block in blocks {
-        let line = block.line;
-        let Some((_, answer)) = answers.iter().find(|(number, _)| *number == line) else {
-            bail!("{PAGE}:{line}: not reached");
-        };
-        ensure!(
-            status.success() || last != Some(line),
-            "{PAGE}:{line}: the commands failed ({status}):\n{}",
-            end(answer)
-        );
-        if let Some(fragment) = page::lacks(block, answer) {
-            bail!(
-                "{PAGE}:{line}: the answer lacks {fragment:?}; it is:\n{}",
-                end(answer)
-            );
-        }
-        kept += block.expected.len();
-    }
-    Ok(kept)
+    Ok((blocks.len(), page::judge(PAGE, &blocks, status, &log)?))
 }
 
 /// Into a file and not a pipe: what the page starts in the background may outlive its bash, if that fails.
@@ -152,12 +111,6 @@ async fn bash(context: &Context, folder: PathBuf) -> Result<(ExitStatus, String)
     };
     let status = ended.with_context(late)??;
     Ok((status, text))
-}
-
-fn end(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(25);
-    lines.get(from..).unwrap_or_default().join("\n")
 }
 
 /// Whatever the page did, also half of it.
