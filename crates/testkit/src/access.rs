@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -12,6 +15,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
+use rcgen::{KeyPair, SigningKey as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -189,6 +193,57 @@ impl ControlPlane {
             .and_then(|status| status.token)
             .context("Kubernetes gave no token")
     }
+
+    /// A token for the API server that ends so many seconds from now, or ended that long ago: Kubernetes itself gives none
+    /// for less than ten minutes.
+    ///
+    /// # Errors
+    /// When there is no such ServiceAccount.
+    pub async fn token_ending(&self, namespace: &str, name: &str, seconds: i64) -> Result<String> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
+        let uid = api.get(name).await?.metadata.uid;
+        let key = fs::read_to_string(self.dir.join("accounts.key"))?;
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+        let issuer = "https://kubernetes.default.svc";
+        let claims = json!({
+            "iss": issuer,
+            "aud": [issuer],
+            "sub": format!("system:serviceaccount:{namespace}:{name}"),
+            "iat": now - 24 * 3600,
+            "nbf": now - 24 * 3600,
+            "exp": now + seconds,
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}},
+        });
+        signed(&claims, &KeyPair::from_pem(&key)?)
+    }
+}
+
+/// A JSON Web Token.
+fn signed(claims: &Value, key: &KeyPair) -> Result<String> {
+    let header = json!({"alg": "ES256", "typ": "JWT"});
+    let mut token = [header, claims.clone()]
+        .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
+        .join(".");
+    let signature = flat(&key.sign(token.as_bytes())?).context("the key is not of P-256")?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
+}
+
+/// Both numbers of an ECDSA signature in DER, as tokens have them: 32 bytes each.
+fn flat(der: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = der.get(2..)?;
+    let mut flat = Vec::new();
+    for _ in 0..2 {
+        let (&[_, length], after) = rest.split_first_chunk()?;
+        let (number, after) = after.split_at_checked(length.into())?;
+        // Shorter ones lack zeros, and one whose first bit is set has one more.
+        let number = number.get(number.len().saturating_sub(32)..)?;
+        flat.extend(std::iter::repeat_n(0, 32 - number.len()));
+        flat.extend(number);
+        rest = after;
+    }
+    Some(flat)
 }
 
 async fn apply<K>(api: Api<K>, name: &str, mut object: Value) -> Result<()>

@@ -159,9 +159,12 @@ impl Bmo {
 
     /// To a server that shows this name, under this authority.
     pub(crate) fn channel_by(&self, ca: &str, name: &str) -> Channel {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(ca))
-            .domain_name(name);
+        self.channel_with(ClientTlsConfig::new().domain_name(name), ca)
+    }
+
+    /// That speaks TLS in this way.
+    pub(crate) fn channel_with(&self, tls: ClientTlsConfig, ca: &str) -> Channel {
+        let tls = tls.ca_certificate(Certificate::from_pem(ca));
         let endpoint = Endpoint::from_shared(format!("https://{}", self.address())).unwrap();
         endpoint.tls_config(tls).unwrap().connect_lazy()
     }

@@ -43,6 +43,11 @@ pub(crate) struct World {
 impl World {
     /// `name` is the namespace: no other test may use it.
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    /// With more flags of bmo.
+    pub(crate) async fn start_with(name: &str, flags: &[&str]) -> Self {
         let plane = ControlPlane::shared().await;
         let ironic = Ironic::start().await;
         let account = bmo_account(plane, name).await;
@@ -54,7 +59,7 @@ impl World {
             ironic: &endpoint,
             leader_election: false,
         };
-        let bmo = launch.start();
+        let bmo = launch.start_with(flags);
         bmo.ready().await;
         Self {
             plane,
