@@ -99,6 +99,65 @@ fn a_missing_endpoint_and_a_missing_owner_are_named() {
     assert_eq!(orphan.finalizer, Finalizer::Keep);
 }
 
+/// What v1beta1 shows: its conditions, and what failed.
+fn old_state(verdict: &Verdict) -> (Vec<String>, Option<String>) {
+    let part = verdict.status.deprecated.clone().unwrap().v1beta1.unwrap();
+    let word = |word: Option<String>| word.unwrap_or_else(|| "-".into());
+    let conditions = part.conditions.into_iter().map(|condition| {
+        format!(
+            "{} {} {} {}",
+            condition.type_,
+            condition.status,
+            word(condition.reason),
+            word(condition.severity)
+        )
+    });
+    (conditions.collect(), part.failure_reason)
+}
+
+#[test]
+fn v1beta1_shows_the_same_with_severities_and_a_failure_until_it_is_corrected() {
+    let cluster = Cluster::new("c", Default::default());
+    let mut infra = infra();
+    let endpoint = infra.spec.control_plane_endpoint.take();
+    let refused = verdict(&infra, Some(&cluster), Seen::default());
+    let (conditions, failure) = old_state(&refused);
+    assert_eq!(
+        conditions,
+        [
+            "Ready False ControlPlaneEndpointFailed Error",
+            "BaremetalInfrastructureReady False ControlPlaneEndpointFailed Error"
+        ]
+    );
+    assert_eq!(failure.as_deref(), Some("InvalidConfiguration"));
+    let part = refused.status.deprecated.clone().unwrap().v1beta1.unwrap();
+    assert!(part.failure_message.unwrap().contains("controlPlaneEndpoint"));
+
+    infra.status = Some(refused.status);
+    infra.spec.control_plane_endpoint = endpoint;
+    let corrected = verdict(&infra, Some(&cluster), Seen::default());
+    let (conditions, failure) = old_state(&corrected);
+    assert_eq!(
+        conditions,
+        ["Ready True - -", "BaremetalInfrastructureReady True - -"]
+    );
+    assert_eq!(failure, None);
+
+    // A failure that somebody else reported is theirs.
+    let mut status = corrected.status;
+    let part = status
+        .deprecated
+        .get_or_insert_default()
+        .v1beta1
+        .get_or_insert_default();
+    part.failure_reason = Some("Theirs".into());
+    infra.status = Some(status);
+    let (_, failure) = old_state(&verdict(&infra, Some(&cluster), Seen::default()));
+    assert_eq!(failure.as_deref(), Some("Theirs"));
+    let (conditions, _) = old_state(&verdict(&infra, None, Seen::default()));
+    assert_eq!(conditions[0], "Ready False WaitingForClusterOwnerRef Info");
+}
+
 #[test]
 fn deletion_waits_for_machines_but_not_for_the_cluster_object() {
     let mut infra = infra();

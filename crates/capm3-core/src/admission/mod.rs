@@ -1,5 +1,11 @@
 //! What the admission webhooks refuse. Paths are spelt as upstream spells them.
 
+mod data;
+mod remediation;
+
+pub use data::{data, data_claim, data_template, data_template_warnings};
+pub use remediation::{remediation, remediation_template, strategy_defaults};
+
 use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::infra::v1beta2::{
     Image, Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,

@@ -1,6 +1,8 @@
 //! One Metal3Cluster: it is provisioned as soon as the user has said where the API server will be, and goes when the
 //! last Machine has gone.
 
+mod old;
+
 use jiff::{SignedDuration, Timestamp};
 use metal3_api::capi::Cluster;
 use metal3_api::conditions::{Status, time};
@@ -210,7 +212,9 @@ impl Draft {
         let (conditions, events) = self
             .conditions
             .summarise(&[Type::InfrastructureReady], &self.achieved);
-        self.verdict.status.conditions = conditions;
+        let status = &mut self.verdict.status;
+        status.deprecated = old::deprecated(&conditions, status.deprecated.as_ref());
+        status.conditions = conditions;
         self.verdict.events = events;
         if self.verdict.status != self.stored {
             self.verdict.status.last_updated = Some(time(self.now));
