@@ -21,6 +21,10 @@ pub const LABEL_ENVIRONMENT: &str = "environment.metal3.io";
 pub const LABEL_ENVIRONMENT_VALUE: &str = "baremetal";
 /// Label with the name of the Cluster.
 pub const LABEL_CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
+/// Label of the Machines of a control plane.
+pub const LABEL_CONTROL_PLANE: &str = "cluster.x-k8s.io/control-plane";
+/// Label of Machines with the name of their MachineDeployment.
+pub const LABEL_DEPLOYMENT_NAME: &str = "cluster.x-k8s.io/deployment-name";
 /// Label that reserves a host for the successor of its machine.
 pub const LABEL_NODE_REUSE: &str = "infrastructure.cluster.x-k8s.io/node-reuse";
 /// Label with the failure domain of a host.

@@ -67,6 +67,12 @@ pub enum Reason {
     AssociateFailed,
     /// A host was claimed.
     AssociateSuccess,
+    /// A host was claimed that a machine of the same parent gave back.
+    AssociateReused,
+    /// Ours: a host is kept for the machine and not available yet.
+    WaitingForReservedHost,
+    /// Ours: the machine has more than one host in use.
+    SeveralHosts,
     /// Ours: the claimed host is gone.
     HostMissing,
     /// Ours: the claimed host belongs to somebody else.
@@ -115,6 +121,9 @@ impl Reason {
             Self::WaitingForBootstrapData => "WaitingForBootstrapData",
             Self::AssociateFailed => "AssociateBareMetalHostFailed",
             Self::AssociateSuccess => "AssociateBareMetalHostSuccess",
+            Self::AssociateReused => "AssociateBareMetalHostViaNodeReuseSuccess",
+            Self::WaitingForReservedHost => "WaitingForReservedHost",
+            Self::SeveralHosts => "SeveralHosts",
             Self::HostMissing => "HostMissing",
             Self::HostTaken => "HostTaken",
             Self::HostRunsOther => "HostRunsOther",
@@ -137,6 +146,7 @@ impl Reason {
     const fn alarming(self) -> bool {
         match self {
             Self::AssociateFailed
+            | Self::SeveralHosts
             | Self::HostMissing
             | Self::HostTaken
             | Self::HostRunsOther
@@ -155,6 +165,8 @@ impl Reason {
             | Self::WaitingForMetal3Cluster
             | Self::WaitingForBootstrapData
             | Self::AssociateSuccess
+            | Self::AssociateReused
+            | Self::WaitingForReservedHost
             | Self::WaitingForMetal3Data
             | Self::SecretsSetExternally
             | Self::CreateError
@@ -246,6 +258,16 @@ impl Conditions {
         conditions::set(&mut self.list, new, self.generation, self.now);
     }
 
+    /// What one was before this pass.
+    pub fn before(&self, type_: Type) -> Option<&Condition> {
+        conditions::find(&self.before, type_.as_str())
+    }
+
+    /// Tells of something that is no condition.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
     /// Whether one holds.
     pub fn holds(&self, type_: Type) -> bool {
         conditions::is_true(&self.list, type_.as_str())
@@ -287,7 +309,12 @@ impl Conditions {
 fn notable(reason: Reason) -> bool {
     let good = matches!(
         reason,
-        Reason::AssociateSuccess | Reason::Provisioned | Reason::Deleting | Reason::Ready
+        Reason::AssociateSuccess
+            | Reason::AssociateReused
+            | Reason::WaitingForReservedHost
+            | Reason::Provisioned
+            | Reason::Deleting
+            | Reason::Ready
     );
     good || reason.alarming()
 }

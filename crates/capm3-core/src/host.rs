@@ -69,6 +69,8 @@ pub struct HostSummary {
     pub state: String,
     /// An image or a custom deploy method is asked for.
     pub requested: bool,
+    /// `spec.automatedCleaningMode`.
+    pub cleaning_mode: String,
     /// `status.errorMessage`; empty when it is well.
     pub error: String,
     /// Why it is where it is.
@@ -152,6 +154,7 @@ mod tests {
             consumer: None,
             state: String::new(),
             requested: false,
+            cleaning_mode: String::new(),
             error: String::new(),
             wait: None,
             ips: vec!["10.0.0.2".into(), String::new(), "fe80::1".into()],

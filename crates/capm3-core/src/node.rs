@@ -1,5 +1,7 @@
 //! Which Node of the workload cluster runs on a host.
 
+use std::collections::{BTreeSet, HashMap};
+
 /// The facts about a Node that matching needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeFacts {
@@ -39,21 +41,101 @@ pub struct NodeMatches {
     pub by_hostname: Vec<NodeFacts>,
 }
 
-/// Looks through the Nodes of a cluster.
-pub fn search(nodes: impl IntoIterator<Item = NodeFacts>, query: &NodeQuery) -> NodeMatches {
-    let mut matches = NodeMatches::default();
-    for node in nodes {
-        if node.provider_id == query.provider_id {
-            matches.by_provider_id.push(node.clone());
-        }
-        if !node.host_uid.is_empty() && node.host_uid == query.host_uid {
-            matches.by_uid.push(node.clone());
-        }
-        if query.hostnames.contains(&node.hostname) {
-            matches.by_hostname.push(node);
-        }
+/// Something by which a Node is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// `spec.providerID`.
+    ProviderId(String),
+    /// Label `metal3.io/uuid`.
+    HostUid(String),
+    /// Label `kubernetes.io/hostname`.
+    Hostname(String),
+}
+
+impl NodeFacts {
+    /// What the Node is recognised by.
+    pub fn marks(&self) -> Vec<Mark> {
+        marks(&self.provider_id, &self.host_uid, [&self.hostname])
     }
-    matches
+}
+
+impl NodeQuery {
+    /// What the Node that is looked for would be recognised by.
+    pub fn marks(&self) -> Vec<Mark> {
+        marks(&self.provider_id, &self.host_uid, &self.hostnames)
+    }
+}
+
+/// What is empty recognises nothing.
+fn marks<'a>(
+    provider_id: &str,
+    host_uid: &str,
+    hostnames: impl IntoIterator<Item = &'a String>,
+) -> Vec<Mark> {
+    let hostnames = hostnames.into_iter().cloned().map(Mark::Hostname);
+    [
+        Mark::ProviderId(provider_id.to_owned()),
+        Mark::HostUid(host_uid.to_owned()),
+    ]
+    .into_iter()
+    .chain(hostnames)
+    .filter(|mark| match mark {
+        Mark::ProviderId(value) | Mark::HostUid(value) | Mark::Hostname(value) => !value.is_empty(),
+    })
+    .collect()
+}
+
+/// The Nodes of a cluster, found by their marks without a look at the others.
+#[derive(Clone, Debug, Default)]
+pub struct NodeIndex {
+    nodes: HashMap<String, NodeFacts>,
+    by_mark: HashMap<Mark, BTreeSet<String>>,
+}
+
+impl NodeIndex {
+    /// Takes over a Node; answers what was known of it before.
+    pub fn put(&mut self, node: NodeFacts) -> Option<NodeFacts> {
+        let before = self.remove(&node.name);
+        for mark in node.marks() {
+            self.by_mark.entry(mark).or_default().insert(node.name.clone());
+        }
+        self.nodes.insert(node.name.clone(), node);
+        before
+    }
+
+    /// Forgets a Node; answers what was known of it.
+    pub fn remove(&mut self, name: &str) -> Option<NodeFacts> {
+        let node = self.nodes.remove(name)?;
+        for mark in node.marks() {
+            if let Some(names) = self.by_mark.get_mut(&mark) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.by_mark.remove(&mark);
+                }
+            }
+        }
+        Some(node)
+    }
+
+    /// What is known of a Node.
+    pub fn get(&self, name: &str) -> Option<&NodeFacts> {
+        self.nodes.get(name)
+    }
+
+    /// The Nodes that match. Nodes that have nothing to do with the query never matter, whatever is wrong with them.
+    pub fn find(&self, query: &NodeQuery) -> NodeMatches {
+        let mut matches = NodeMatches::default();
+        for mark in query.marks() {
+            let names = self.by_mark.get(&mark).into_iter().flatten();
+            let nodes = names.filter_map(|name| self.nodes.get(name)).cloned();
+            match mark {
+                Mark::ProviderId(_) => matches.by_provider_id.extend(nodes),
+                Mark::HostUid(_) => matches.by_uid.extend(nodes),
+                Mark::Hostname(_) => matches.by_hostname.extend(nodes),
+            }
+        }
+        matches
+    }
 }
 
 /// The Node to use out of those that a rule found.
@@ -127,11 +209,38 @@ mod tests {
             host_uid: String::new(),
             ..node("c", "")
         };
-        let matches = search([node("a", ID), node("b", ""), stranger], &query);
+        let mut index = NodeIndex::default();
+        for node in [node("a", ID), node("b", ""), stranger] {
+            assert_eq!(index.put(node), None);
+        }
+        let matches = index.find(&query);
         let names = |nodes: &[NodeFacts]| nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(names(&matches.by_provider_id), "a");
         assert_eq!(names(&matches.by_uid), "a b");
         assert_eq!(names(&matches.by_hostname), "b");
+        // A Node that changes is found by what it has now, and one that went not at all.
+        assert_eq!(index.put(node("b", ID)), Some(node("b", "")));
+        assert_eq!(names(&index.find(&query).by_provider_id), "a b");
+        assert_eq!(index.remove("a"), Some(node("a", ID)));
+        assert_eq!(index.remove("a"), None);
+        assert_eq!(names(&index.find(&query).by_uid), "b");
+    }
+
+    #[test]
+    fn what_a_node_does_not_have_matches_nothing() {
+        let mut index = NodeIndex::default();
+        index.put(NodeFacts {
+            name: "bare".into(),
+            ..NodeFacts::default()
+        });
+        let nothing = NodeQuery {
+            namespace: "ns".into(),
+            cluster: "c".into(),
+            provider_id: String::new(),
+            host_uid: String::new(),
+            hostnames: vec![String::new()],
+        };
+        assert_eq!(index.find(&nothing), NodeMatches::default());
     }
 
     #[test]

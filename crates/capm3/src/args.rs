@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use metal3_capm3_core::machine::Policy;
 use metal3_kit::client::KubeArgs;
 use metal3_kit::lease::LeaseArgs;
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
@@ -92,12 +94,28 @@ pub struct Args {
     /// Hosts that will be cleaned stay powered on when they are released: "true" or anything else.
     #[arg(long, env = "CAPM3_FAST_TRACK", default_value = "false")]
     pub fast_track: String,
+    /// Whether a machine with a failure domain takes a host outside of it when there is none inside.
+    #[arg(long, value_enum, default_value_t = FailureDomainPolicy::Prefer)]
+    pub failure_domain_policy: FailureDomainPolicy,
+    /// How long a host is kept for the next machine of the same parent (nodeReuse of its template) before it is anybody's;
+    /// 0s: until somebody comes.
+    #[arg(long, default_value = "6h")]
+    pub node_reuse_timeout: SignedDuration,
     /// Verbosity as in other Kubernetes programs: 4 is debug, 5 is trace.
     #[arg(short = 'v', long = "v", default_value_t = 0)]
     pub verbosity: u8,
     /// Form of log lines, in klog's words: text or json; wins over --log-format.
     #[arg(long, value_enum)]
     pub logging_format: Option<LogFormat>,
+}
+
+/// What a failure domain means.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureDomainPolicy {
+    /// Any host will do when there is none inside, as upstream.
+    Prefer,
+    /// The machine waits, as the contract of Cluster API has it.
+    Require,
 }
 
 /// Upstream's flags that have no effect yet; they are accepted so that manifests go on working.
@@ -168,8 +186,14 @@ impl Args {
         }
     }
 
-    pub(crate) fn fast_track(&self) -> bool {
-        self.fast_track == "true"
+    /// What the flags say about all machines.
+    pub(crate) fn policy(&self) -> Policy {
+        let timeout = self.node_reuse_timeout;
+        Policy {
+            fast_track: self.fast_track == "true",
+            failure_domain_required: self.failure_domain_policy == FailureDomainPolicy::Require,
+            reuse_timeout: timeout.is_positive().then_some(timeout),
+        }
     }
 
     /// Says which accepted flags have no effect.
@@ -262,6 +286,16 @@ mod tests {
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn failure_domains_are_preferred_and_hosts_kept_for_hours_unless_flags_say_otherwise() {
+        let usual = parse(&[]).policy();
+        assert!(!usual.failure_domain_required && !usual.fast_track);
+        assert_eq!(usual.reuse_timeout, Some(SignedDuration::from_hours(6)));
+        let strict = parse(&["--failure-domain-policy=require", "--node-reuse-timeout=0s"]).policy();
+        assert!(strict.failure_domain_required);
+        assert_eq!(strict.reuse_timeout, None);
     }
 
     #[test]

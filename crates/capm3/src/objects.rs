@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt as _};
 use metal3_api::capi::{Cluster, ContractVersionedObjectReference, Machine};
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use metal3_api::names;
@@ -111,6 +111,28 @@ impl Objects {
                     .is_some_and(|name| name == cluster)
         };
         self.machines.state_filter(of_cluster).len()
+    }
+
+    /// How many machines that stay have a host, of those that hand on hosts under a key.
+    pub(crate) fn count_settled(&self, namespace: &str, key: &str) -> usize {
+        let settled = |machine: &Guarded<Metal3Machine>| {
+            let Ok(machine) = &machine.0 else { return false };
+            let metadata = &machine.metadata;
+            if metadata.namespace.as_deref() != Some(namespace)
+                || metadata.deletion_timestamp.is_some()
+                || !machine.annotations().contains_key(names::ANNOTATION_HOST)
+            {
+                return false;
+            }
+            let owner = machine::owner_name(machine)
+                .and_then(|name| self.machines.get(&Key::new(namespace, name).reference()));
+            let owner = owner.as_deref().and_then(|owner| owner.0.as_ref().ok());
+            owner.is_some_and(|owner| {
+                owner.metadata.deletion_timestamp.is_none()
+                    && machine::reuse_key(owner).as_deref() == Some(key)
+            })
+        };
+        self.metal3_machines.state_filter(settled).len()
     }
 
     /// The Metal3Machines that belong to a Cluster, by owner or, when the owner is not there yet, by label.

@@ -90,7 +90,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         workloads,
         waiting: Arc::clone(&wakes.waiting),
         watch_filter: args.watch_filter.clone(),
-        fast_track: args.fast_track(),
+        policy: args.policy(),
         concurrency: args.metal3machine_concurrency,
     };
     tasks.spawn(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::reuse::{Parent, Reservation, Reservations, Successor};
 use crate::host::{Consumer, HostKey, HostSummary, Rejection};
 use crate::node::{NodeMatches, NodeQuery};
 
@@ -40,9 +41,24 @@ pub enum Ask {
         cluster_name: String,
         /// Leave it powered on when it will be cleaned.
         fast_track: bool,
+        /// Keep it for the successor of the machine.
+        reservation: Option<Reservation>,
+    },
+    /// Change the cleaning mode of the host. Answer: [`Answer::Cleaning`].
+    Cleaning {
+        /// Which.
+        host: HostKey,
+        /// Whose.
+        consumer: Consumer,
+        /// `metadata` or `disabled`.
+        mode: String,
     },
     /// All hosts of a consumer. Answer: [`Answer::Held`].
     Held(Consumer),
+    /// Whether another machine of the same parent will want the host. Answer: [`Answer::Successor`].
+    Successor(Parent),
+    /// Free hosts that nobody will come for. Answer: [`Answer::ReservationsEnded`].
+    EndReservations(Reservations),
 }
 
 /// Which host to reserve.
@@ -58,8 +74,12 @@ pub struct ClaimRequest {
     pub match_labels: BTreeMap<String, String>,
     /// Expressions to match.
     pub expressions: Vec<Expression>,
-    /// Preferred failure domain; empty for any.
+    /// Failure domain; empty for any.
     pub failure_domain: String,
+    /// Rather no host than one outside of the failure domain.
+    pub failure_domain_required: bool,
+    /// Hosts kept under this key are taken first; empty: none is kept for this machine.
+    pub reuse_key: String,
     /// Recorded together with the claim.
     pub provision: ProvisionSpec,
 }
@@ -97,6 +117,12 @@ pub struct ProvisionSpec {
 pub enum Claimed {
     /// This one.
     Host(Box<HostSummary>),
+    /// This one, which a machine of the same parent gave back.
+    Reused(Box<HostSummary>),
+    /// A host is kept for this machine and not available yet; which, and where it is.
+    Reserved(String),
+    /// The machine has several hosts in use; which.
+    Several(String),
     /// No host fits.
     NoHost {
         /// Hosts looked at.
@@ -163,8 +189,14 @@ pub enum Answer {
     NodeLinked(Option<String>),
     /// To [`Ask::Release`].
     Release(HostKey, Released),
+    /// To [`Ask::Cleaning`].
+    Cleaning,
     /// To [`Ask::Held`].
     Held(Vec<HostKey>),
+    /// To [`Ask::Successor`].
+    Successor(Successor),
+    /// To [`Ask::EndReservations`].
+    ReservationsEnded,
     /// To any ask of the host service.
     Trouble(Trouble),
 }
@@ -179,6 +211,9 @@ pub struct Seen {
     pub(super) linked: Option<Option<String>>,
     pub(super) releases: BTreeMap<HostKey, Released>,
     pub(super) held: Option<Vec<HostKey>>,
+    pub(super) cleaned: bool,
+    pub(super) successor: Option<Successor>,
+    pub(super) ended: bool,
     pub(super) trouble: Option<Trouble>,
 }
 
@@ -195,6 +230,9 @@ impl Seen {
                 self.releases.insert(host, released);
             }
             Answer::Held(hosts) => self.held = Some(hosts),
+            Answer::Cleaning => self.cleaned = true,
+            Answer::Successor(successor) => self.successor = Some(successor),
+            Answer::ReservationsEnded => self.ended = true,
             Answer::Trouble(trouble) => self.trouble = Some(trouble),
         }
     }

@@ -6,7 +6,7 @@ use metal3_api::infra::v1beta2::{Initialization, Metal3MachineStatus};
 use metal3_api::names;
 
 use super::ask::{Ask, Seen, Trouble};
-use super::{Step, View};
+use super::{Step, View, old};
 use crate::condition::{Conditions, Event, Reason, Type, Wait};
 use crate::host::HostKey;
 
@@ -135,6 +135,16 @@ impl Draft {
         }
     }
 
+    /// The host was one that a machine of the same parent gave back.
+    pub(super) fn was_reused(&self) -> bool {
+        let before = self.conditions.before(Type::Associated);
+        before.is_some_and(|condition| condition.reason == Reason::AssociateReused.as_str())
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.conditions.tell(event);
+    }
+
     pub(super) fn achieve(&mut self, what: String) {
         self.achieved = what;
     }
@@ -236,6 +246,7 @@ impl Draft {
             self.requeue = Requeue::After(SAFETY);
         }
         let (conditions, events) = self.conditions.summarise(&PARTS, &self.achieved);
+        self.status.deprecated = old::deprecated(&conditions, self.stored.deprecated.as_ref());
         self.status.conditions = conditions;
         if self.status != self.stored {
             self.status.last_updated = Some(time(self.now));

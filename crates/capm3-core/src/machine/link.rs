@@ -38,7 +38,8 @@ pub(super) fn plan(
         .status
         .as_ref()
         .is_some_and(|status| status.node_ref.is_some());
-    if draft.is_provisioned() && stored == Some(id.as_str()) && has_node {
+    // Also with an ID of another form, which releases before 1.14 wrote: Cluster API knows the Node, and an ID never changes.
+    if draft.is_provisioned() && stored.is_some_and(|stored| !stored.is_empty()) && has_node {
         draft.set(Type::MetaData, true, Reason::MetaDataSuccess, "");
         return draft.finish(None);
     }

@@ -1,15 +1,18 @@
 //! One Metal3Machine: claim a host, run the image on it, link its Node; in the end, give the host back.
 //!
 //! [`plan`] fixes the order of what is checked. `normal.rs` leads to a running machine, `link.rs` to its Node,
-//! `delete.rs` back. `draft.rs` collects the outcome, `ask.rs` has what may be asked and answered.
+//! `delete.rs` back; `reuse.rs` says whether the host is kept for the next machine. `draft.rs` collects the outcome,
+//! `ask.rs` has what may be asked and answered, `old.rs` the conditions as v1beta1 shows them.
 
 mod ask;
 mod delete;
 mod draft;
 mod link;
 mod normal;
+mod old;
+mod reuse;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube_resource::{annotation, deleting};
 use metal3_api::capi::{Cluster, Machine};
@@ -21,6 +24,7 @@ pub use ask::{
     Trouble,
 };
 pub use draft::{Changes, Finalizer, Requeue, Verdict};
+pub use reuse::{Owner, Parent, Reference, Reservation, Reservations, Successor, key as reuse_key};
 
 use crate::condition::{Reason, Wait};
 use crate::host::Consumer;
@@ -41,8 +45,19 @@ pub struct View<'a> {
     pub cluster: Option<&'a Cluster>,
     /// The Cluster's infrastructure.
     pub infra: Option<&'a Metal3Cluster>,
+    /// What the administrator chose.
+    pub policy: Policy,
+}
+
+/// What the administrator chose for all machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
     /// Released hosts that will be cleaned stay powered on.
     pub fast_track: bool,
+    /// A machine rather waits than taking a host outside of its failure domain.
+    pub failure_domain_required: bool,
+    /// How long a host is kept for the successor of its machine; none: until somebody comes.
+    pub reuse_timeout: Option<SignedDuration>,
 }
 
 impl View<'_> {
@@ -61,6 +76,16 @@ impl View<'_> {
             kind: "Metal3Machine".into(),
             namespace: self.namespace().into(),
             name: self.name().into(),
+        }
+    }
+
+    /// Whom hosts belong to that are kept for another machine of the Cluster.
+    fn cluster_consumer(&self) -> Consumer {
+        Consumer {
+            group: CAPI_GROUP.into(),
+            kind: "Cluster".into(),
+            namespace: self.namespace().into(),
+            name: self.cluster_name().into(),
         }
     }
 
@@ -114,15 +139,14 @@ pub fn cluster_name<'a>(machine: &'a Metal3Machine, owner: Option<&'a Machine>) 
 
 /// The owner of a kind of Cluster API; version and UID do not count, because upgrades and moves change them.
 pub(crate) fn owner_of<'a>(owners: Option<&'a [OwnerReference]>, kind: &str) -> Option<&'a str> {
-    let owner = owners?.iter().find(|owner| {
-        owner.kind == kind
-            && owner
-                .api_version
-                .split('/')
-                .next()
-                .is_some_and(|group| group == CAPI_GROUP)
-    })?;
+    let mut owners = owners?.iter();
+    let owner = owners.find(|owner| owner.kind == kind && group_of(owner) == CAPI_GROUP)?;
     Some(&owner.name)
+}
+
+/// The API group of an owner.
+fn group_of(owner: &OwnerReference) -> &str {
+    owner.api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// The next thing to do.
@@ -142,12 +166,16 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     }
     draft.not_paused();
     if deleting(&view.machine.metadata) {
-        return delete::plan(view, seen, draft);
+        return delete::plan(view, seen, draft, now);
     }
     let Some(owner) = view.owner else {
+        let message = match owner_name(view.machine) {
+            None => "no Machine owns this Metal3Machine yet".to_owned(),
+            Some(name) => format!("Machine {}/{name}, the owner, does not exist", view.namespace()),
+        };
         return draft.wait_for_host(Wait {
             reason: Reason::WaitingForOwner,
-            message: "no Machine owns this Metal3Machine yet".into(),
+            message,
             remedy: "Cluster API sets the owner; a Metal3Machine made by hand needs a Machine that refers to it",
         });
     };

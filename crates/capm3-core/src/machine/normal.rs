@@ -5,7 +5,7 @@ use metal3_api::capi::Machine;
 
 use super::ask::{Ask, ClaimRequest, Claimed, Expression, ProvisionSpec, Provisioned, Seen};
 use super::draft::{Draft, Requeue, host_annotation};
-use super::{Step, View, link};
+use super::{Step, View, link, reuse};
 use crate::condition::{Reason, Type, Wait};
 use crate::host::{HostKey, HostSummary, describe_rejections};
 
@@ -18,32 +18,9 @@ pub(super) fn plan(view: &View<'_>, owner: &Machine, seen: &Seen, mut draft: Dra
         Err(wait) => return draft.wait_for_host(wait),
     };
     record_secrets(view, &spec, &mut draft);
-    let known = host_annotation(view).and_then(|value| HostKey::from_annotation(value, view.namespace()));
-    let host = match known {
-        None => match &seen.claim {
-            None => {
-                return draft
-                    .clone()
-                    .ask(seen, Type::Associated, Ask::Claim(claim(view, spec, &draft)));
-            }
-            Some(Claimed::Host(host)) => host.as_ref(),
-            Some(Claimed::NoHost {
-                candidates,
-                rejections,
-            }) => {
-                draft.requeue(Requeue::After(RETRY_CLAIM));
-                return draft.wait_for_host(Wait {
-                    reason: Reason::AssociateFailed,
-                    message: describe_rejections(*candidates, rejections),
-                    remedy: "add hosts, free some, or change spec.hostSelector",
-                });
-            }
-        },
-        Some(key) => match &seen.host {
-            None => return draft.ask(seen, Type::HostProvisioned, Ask::Host(key)),
-            Some(None) => return missing(&key, draft),
-            Some(Some(host)) => host,
-        },
+    let (host, reused) = match associate(view, owner, &spec, seen, &draft) {
+        Ok(associated) => associated,
+        Err(step) => return *step,
     };
     match host.consumer.as_ref() {
         Some(consumer) if *consumer == view.consumer() => {}
@@ -63,12 +40,24 @@ pub(super) fn plan(view: &View<'_>, owner: &Machine, seen: &Seen, mut draft: Dra
         }
     }
     draft.name_host(&host.key, host_annotation(view));
-    draft.set(
-        Type::Associated,
-        true,
-        Reason::AssociateSuccess,
-        format!("host {}", host.key),
-    );
+    let reason = if reused {
+        Reason::AssociateReused
+    } else {
+        Reason::AssociateSuccess
+    };
+    draft.set(Type::Associated, true, reason, format!("host {}", host.key));
+    if !spec.cleaning_mode.is_empty()
+        && host.requested
+        && host.cleaning_mode != spec.cleaning_mode
+        && !seen.cleaned
+    {
+        let ask = Ask::Cleaning {
+            host: host.key.clone(),
+            consumer: view.consumer(),
+            mode: spec.cleaning_mode,
+        };
+        return draft.ask(seen, Type::HostProvisioned, ask);
+    }
     if host.requested {
         return watch(view, owner, host, seen, draft);
     }
@@ -97,6 +86,53 @@ pub(super) fn plan(view: &View<'_>, owner: &Machine, seen: &Seen, mut draft: Dra
             },
         ),
     }
+}
+
+/// The host of the machine, and whether it was kept for it; otherwise what to do for one.
+fn associate<'a>(
+    view: &View<'_>,
+    owner: &Machine,
+    spec: &ProvisionSpec,
+    seen: &'a Seen,
+    draft: &Draft,
+) -> Result<(&'a HostSummary, bool), Box<Step>> {
+    let mut draft = draft.clone();
+    let known = host_annotation(view).and_then(|value| HostKey::from_annotation(value, view.namespace()));
+    if let Some(key) = known {
+        return match &seen.host {
+            None => Err(Box::new(draft.ask(seen, Type::HostProvisioned, Ask::Host(key)))),
+            Some(None) => Err(Box::new(missing(&key, draft))),
+            Some(Some(host)) => Ok((host, draft.was_reused())),
+        };
+    }
+    let wait = match &seen.claim {
+        None => {
+            let request = claim(view, owner, spec.clone(), &draft);
+            return Err(Box::new(draft.ask(seen, Type::Associated, Ask::Claim(request))));
+        }
+        Some(Claimed::Host(host)) => return Ok((host, draft.was_reused())),
+        Some(Claimed::Reused(host)) => return Ok((host, true)),
+        Some(Claimed::Reserved(message)) => Wait {
+            reason: Reason::WaitingForReservedHost,
+            message: message.clone(),
+            remedy: "",
+        },
+        Some(Claimed::Several(message)) => Wait {
+            reason: Reason::SeveralHosts,
+            message: message.clone(),
+            remedy: "delete the Machine: all its hosts are given back",
+        },
+        Some(Claimed::NoHost {
+            candidates,
+            rejections,
+        }) => Wait {
+            reason: Reason::AssociateFailed,
+            message: describe_rejections(*candidates, rejections),
+            remedy: "add hosts, free some, or change spec.hostSelector",
+        },
+    };
+    draft.requeue(Requeue::After(RETRY_CLAIM));
+    Err(Box::new(draft.wait_for_host(wait)))
 }
 
 /// Upstream asks for it for ever without saying so.
@@ -250,7 +286,7 @@ fn record_secrets(view: &View<'_>, spec: &ProvisionSpec, draft: &mut Draft) {
     draft.set(Type::DataReady, true, Reason::SecretsSetExternally, "");
 }
 
-fn claim(view: &View<'_>, provision: ProvisionSpec, draft: &Draft) -> ClaimRequest {
+fn claim(view: &View<'_>, owner: &Machine, provision: ProvisionSpec, draft: &Draft) -> ClaimRequest {
     let selector = view.machine.spec.host_selector.clone().unwrap_or_default();
     ClaimRequest {
         consumer: view.consumer(),
@@ -267,6 +303,9 @@ fn claim(view: &View<'_>, provision: ProvisionSpec, draft: &Draft) -> ClaimReque
             })
             .collect(),
         failure_domain: draft.failure_domain().to_owned(),
+        failure_domain_required: view.policy.failure_domain_required,
+        // Also when no template asks for reuse now: one may have when the host was kept.
+        reuse_key: reuse::key(owner).unwrap_or_default(),
         provision,
     }
 }

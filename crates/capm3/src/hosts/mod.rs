@@ -14,9 +14,10 @@ use std::pin::Pin;
 
 use metal3_capm3_core::host::{Consumer, HostKey};
 use metal3_capm3_core::machine::{Answer, Claimed, Provisioned, Released, Trouble};
-use metal3_capm3_core::machine::{ClaimRequest, ProvisionSpec};
+use metal3_capm3_core::machine::{ClaimRequest, ProvisionSpec, Reservation, Reservations};
 use metal3_rpc::client::{HostClient, describe};
-use metal3_rpc::reason::{self, Reason};
+use metal3_rpc::reason::Reason;
+use metal3_rpc::v1::claim_host_response::Reason as Why;
 use metal3_rpc::v1::release_host_request::PowerPolicy;
 use metal3_rpc::v1::release_host_response::Phase;
 use metal3_rpc::v1::{self, HostRef};
@@ -44,12 +45,19 @@ impl Hosts {
         let request = translate::claim(request);
         self.answer(Box::pin(async {
             match self.client.claim_host(request).await {
-                Ok(response) => Ok(Answer::Claim(Claimed::Host(Box::new(summary(response.host)?)))),
-                Err(status) if Reason::of(&status) == Some(Reason::NoHostAvailable) => {
-                    let table = reason::rejections(&status).unwrap_or_default();
-                    Ok(Answer::Claim(translate::rejections(table)))
+                Ok(response) => {
+                    let reused = response.reason() == Why::Reused;
+                    let host = Box::new(summary(response.host)?);
+                    Ok(Answer::Claim(if reused {
+                        Claimed::Reused(host)
+                    } else {
+                        Claimed::Host(host)
+                    }))
                 }
-                Err(status) => Err(status),
+                Err(status) => match translate::unclaimed(&status) {
+                    Some(claimed) => Ok(Answer::Claim(claimed)),
+                    None => Err(status),
+                },
             }
         }))
         .await
@@ -105,6 +113,7 @@ impl Hosts {
         consumer: &Consumer,
         cluster_name: String,
         fast_track: bool,
+        reservation: Option<Reservation>,
     ) -> Result<Answer, Failure> {
         let power_policy = if fast_track {
             PowerPolicy::FastTrack
@@ -116,7 +125,7 @@ impl Hosts {
             consumer: Some(translate::consumer(consumer, "")),
             cluster_name,
             power_policy: power_policy.into(),
-            reservation: None,
+            reservation: reservation.map(translate::reservation),
         };
         self.answer(Box::pin(async {
             let released = match self.client.release_host(request).await {
@@ -131,6 +140,45 @@ impl Hosts {
                 Err(status) => return Err(status),
             };
             Ok(Answer::Release(host, released))
+        }))
+        .await
+    }
+
+    /// Changes the cleaning mode of a host. A host that is gone or somebody else's is found out by the next look at it.
+    pub(crate) async fn cleaning(
+        &self,
+        host: HostKey,
+        consumer: &Consumer,
+        mode: &str,
+    ) -> Result<Answer, Failure> {
+        let request = v1::SetCleaningModeRequest {
+            host: Some(reference(host)),
+            consumer: Some(translate::consumer(consumer, "")),
+            mode: translate::cleaning_mode(mode).into(),
+        };
+        self.answer(Box::pin(async {
+            match self.client.set_cleaning_mode(request).await {
+                Ok(_) => Ok(Answer::Cleaning),
+                Err(status)
+                    if matches!(
+                        Reason::of(&status),
+                        Some(Reason::HostNotFound | Reason::HostDeleting | Reason::ForeignConsumer)
+                    ) =>
+                {
+                    Ok(Answer::Cleaning)
+                }
+                Err(status) => Err(status),
+            }
+        }))
+        .await
+    }
+
+    /// Frees hosts that are kept for machines that will not come.
+    pub(crate) async fn end_reservations(&self, reservations: Reservations) -> Result<Answer, Failure> {
+        let request = translate::reservations(reservations);
+        self.answer(Box::pin(async {
+            self.client.release_reservations(request).await?;
+            Ok(Answer::ReservationsEnded)
         }))
         .await
     }

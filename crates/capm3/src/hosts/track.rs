@@ -58,7 +58,8 @@ fn consumer(host: &HostSummary) -> Option<Key> {
 
 /// Might be claimed. The host service decides; this only says whether asking it again makes sense.
 fn is_free(host: &Host) -> bool {
-    host.consumer.is_none()
+    let kept = !host.reuse_key.is_empty();
+    (host.consumer.is_none() || kept)
         && !host.deleting
         && !host.unhealthy
         && !host.externally_provisioned
@@ -132,6 +133,25 @@ mod tests {
         assert_eq!(wakes(Some(&paused), Some(&free)), [freed()]);
         let cleaned = known(|host| host.provisioning_state = "ready".into());
         assert_eq!(wakes(Some(&free), Some(&cleaned)), [], "it was free before");
+    }
+
+    #[test]
+    fn a_host_that_is_kept_wakes_those_that_wait_when_it_is_available() {
+        let kept = |state: &'static str| {
+            known(move |host| {
+                host.reuse_key = "md-d".into();
+                host.consumer = Some(v1::Consumer {
+                    kind: "Cluster".into(),
+                    ..v1::Consumer::default()
+                });
+                host.provisioning_state = state.into();
+            })
+        };
+        assert_eq!(
+            wakes(Some(&kept("preparing")), Some(&kept("available"))),
+            [freed()]
+        );
+        assert_eq!(wakes(None, Some(&kept("preparing"))), []);
     }
 
     #[test]

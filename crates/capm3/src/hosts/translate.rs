@@ -1,10 +1,12 @@
 //! The core's words and those of the contract.
 
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary, HostWait, Rejection};
-use metal3_capm3_core::machine::{ClaimRequest, Claimed, ProvisionSpec, Trouble};
+use metal3_capm3_core::machine::{ClaimRequest, Claimed, ProvisionSpec, Reservation, Reservations, Trouble};
 use metal3_rpc::client::describe;
+use metal3_rpc::reason::{self, Reason};
 use metal3_rpc::v1;
 use metal3_rpc::v1::failure_domain::Policy;
+use metal3_rpc::v1::release_reservations_request::Scope;
 use tonic::{Code, Status};
 
 /// Version under which consumers are recorded on hosts, as upstream does.
@@ -28,6 +30,8 @@ pub(super) fn claim(request: ClaimRequest) -> v1::ClaimHostRequest {
         match_labels,
         expressions,
         failure_domain,
+        failure_domain_required,
+        reuse_key,
         provision,
     } = request;
     let expressions = expressions.into_iter().map(|expression| v1::SelectorExpression {
@@ -35,6 +39,11 @@ pub(super) fn claim(request: ClaimRequest) -> v1::ClaimHostRequest {
         operator: expression.operator,
         values: expression.values,
     });
+    let policy = if failure_domain_required {
+        Policy::Require
+    } else {
+        Policy::Prefer
+    };
     v1::ClaimHostRequest {
         namespace: claimant.namespace.clone(),
         consumer: Some(consumer(&claimant, &uid)),
@@ -45,10 +54,57 @@ pub(super) fn claim(request: ClaimRequest) -> v1::ClaimHostRequest {
         }),
         failure_domain: (!failure_domain.is_empty()).then(|| v1::FailureDomain {
             name: failure_domain,
-            policy: Policy::Prefer.into(),
+            policy: policy.into(),
         }),
-        reuse_key: String::new(),
+        reuse_key,
         provision: Some(provision_spec(provision)),
+        ..v1::ClaimHostRequest::default()
+    }
+}
+
+/// A host that is kept for the successor of its machine.
+pub(super) fn reservation(reservation: Reservation) -> v1::release_host_request::Reservation {
+    let Reservation {
+        key,
+        cluster,
+        expires,
+    } = reservation;
+    v1::release_host_request::Reservation {
+        reuse_key: key,
+        cluster: Some(consumer(&cluster, "")),
+        expires: expires.map(|expires| std::time::SystemTime::from(expires).into()),
+    }
+}
+
+pub(super) fn reservations(reservations: Reservations) -> v1::ReleaseReservationsRequest {
+    let (namespace, scope) = match reservations {
+        Reservations::Cluster(cluster) => {
+            let reference = consumer(&cluster, "");
+            (cluster.namespace, Scope::Cluster(reference))
+        }
+        Reservations::Key { namespace, key } => (namespace, Scope::ReuseKey(key)),
+    };
+    v1::ReleaseReservationsRequest {
+        namespace,
+        scope: Some(scope),
+    }
+}
+
+pub(super) fn cleaning_mode(mode: &str) -> v1::CleaningMode {
+    match mode {
+        "metadata" => v1::CleaningMode::Metadata,
+        "disabled" => v1::CleaningMode::Disabled,
+        _ => v1::CleaningMode::Unspecified,
+    }
+}
+
+/// Why a claim got no host, if the answer is one that time or people change.
+pub(super) fn unclaimed(status: &Status) -> Option<Claimed> {
+    match Reason::of(status)? {
+        Reason::NoHostAvailable => Some(rejections(reason::rejections(status).unwrap_or_default())),
+        Reason::ReservedHostNotReady => Some(Claimed::Reserved(status.message().to_owned())),
+        Reason::SeveralHosts => Some(Claimed::Several(status.message().to_owned())),
+        _ => None,
     }
 }
 
@@ -60,11 +116,7 @@ pub(super) fn provision_spec(spec: ProvisionSpec) -> v1::ProvisionSpec {
             namespace: String::new(),
         })
     };
-    let cleaning_mode = match spec.cleaning_mode.as_str() {
-        "metadata" => v1::CleaningMode::Metadata,
-        "disabled" => v1::CleaningMode::Disabled,
-        _ => v1::CleaningMode::Unspecified,
-    };
+    let cleaning_mode = cleaning_mode(&spec.cleaning_mode);
     v1::ProvisionSpec {
         image: spec
             .image
@@ -85,6 +137,11 @@ pub(super) fn provision_spec(spec: ProvisionSpec) -> v1::ProvisionSpec {
 
 /// `None` for a host without a name, which no server sends.
 pub(super) fn summary(host: v1::Host) -> Option<HostSummary> {
+    let cleaning_mode = match host.cleaning_mode() {
+        v1::CleaningMode::Metadata => "metadata",
+        v1::CleaningMode::Disabled => "disabled",
+        v1::CleaningMode::Unspecified => "",
+    };
     let reference = host.r#ref?;
     let inventory = host.inventory.unwrap_or_default();
     Some(HostSummary {
@@ -102,6 +159,7 @@ pub(super) fn summary(host: v1::Host) -> Option<HostSummary> {
         state: host.provisioning_state,
         requested: host.requested_image.is_some_and(|image| !image.url.is_empty())
             || !host.requested_custom_deploy_method.is_empty(),
+        cleaning_mode: cleaning_mode.to_owned(),
         error: host.error_message,
         wait: host.wait.map(|wait| HostWait {
             message: wait.message,
@@ -186,6 +244,8 @@ mod tests {
                 values: vec![],
             }],
             failure_domain: "rack-1".into(),
+            failure_domain_required: false,
+            reuse_key: "md-d".into(),
             provision: ProvisionSpec {
                 image: Some(["http://i".into(), "sum".into(), "sha256".into(), String::new()]),
                 user_data: "boot".into(),
@@ -199,6 +259,7 @@ mod tests {
             ("infrastructure.cluster.x-k8s.io/v1beta2", "u")
         );
         assert_eq!(request.failure_domain.unwrap().policy(), Policy::Prefer);
+        assert_eq!(request.reuse_key, "md-d");
         let provision = request.provision.unwrap();
         assert_eq!(provision.cleaning_mode(), v1::CleaningMode::Disabled);
         assert_eq!(
@@ -222,6 +283,44 @@ mod tests {
         let summary = summary(host).unwrap();
         assert_eq!(summary.consumer, Some(machine()));
         assert!(summary.requested);
+    }
+
+    #[test]
+    fn a_host_that_is_kept_names_its_cluster_and_the_second_at_which_it_is_free() {
+        let cluster = Consumer {
+            group: "cluster.x-k8s.io".into(),
+            kind: "Cluster".into(),
+            ..machine()
+        };
+        let kept = reservation(Reservation {
+            key: "cp-x".into(),
+            cluster: cluster.clone(),
+            expires: jiff::Timestamp::from_millisecond(7_900).ok(),
+        });
+        let owner = kept.cluster.unwrap();
+        assert_eq!(
+            (owner.api_version.as_str(), owner.kind.as_str()),
+            ("cluster.x-k8s.io/v1beta2", "Cluster")
+        );
+        assert_eq!(
+            (kept.reuse_key.as_str(), kept.expires.unwrap().seconds),
+            ("cp-x", 7)
+        );
+        let ended = reservations(Reservations::Cluster(cluster));
+        assert_eq!(ended.namespace, "ns");
+        assert!(matches!(ended.scope, Some(Scope::Cluster(cluster)) if cluster.name == "m"));
+    }
+
+    #[test]
+    fn a_claim_without_a_host_is_no_trouble() {
+        let reserved = Reason::ReservedHostNotReady.status("host ns/a is cleaning", []);
+        assert_eq!(
+            unclaimed(&reserved),
+            Some(Claimed::Reserved("host ns/a is cleaning".into()))
+        );
+        let several = Reason::SeveralHosts.status("a and b", []);
+        assert_eq!(unclaimed(&several), Some(Claimed::Several("a and b".into())));
+        assert_eq!(unclaimed(&Reason::InvalidField.status("x", [])), None);
     }
 
     #[test]

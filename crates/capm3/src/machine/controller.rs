@@ -7,6 +7,7 @@ use futures::{StreamExt as _, stream};
 use kube::Client;
 use kube::runtime::controller::{Action, Config};
 use metal3_api::infra::v1beta2::Metal3Machine;
+use metal3_capm3_core::machine::Policy;
 use metal3_kit::lease::Leadership;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -32,7 +33,7 @@ pub(crate) struct Controller {
     pub(crate) workloads: Workloads,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) watch_filter: String,
-    pub(crate) fast_track: bool,
+    pub(crate) policy: Policy,
     pub(crate) concurrency: u16,
 }
 
@@ -48,7 +49,7 @@ impl Controller {
             workloads,
             waiting,
             watch_filter,
-            fast_track,
+            policy,
             concurrency,
         } = self;
         tokio::select! {
@@ -74,7 +75,7 @@ impl Controller {
             workloads,
             waiting,
             watch_filter,
-            fast_track,
+            policy,
         });
         kube::runtime::Controller::for_stream(stream::pending(), reader)
             .with_config(Config::default().concurrency(concurrency))

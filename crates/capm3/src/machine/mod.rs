@@ -1,9 +1,11 @@
 //! The controller of Metal3Machines.
 //!
-//! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `commit.rs` writes.
+//! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `commit.rs` writes,
+//! `successor.rs` finds out whether another machine will want the host of one that goes.
 
 mod commit;
 mod controller;
 mod reconcile;
+mod successor;
 
 pub(crate) use controller::Controller;

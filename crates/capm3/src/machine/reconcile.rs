@@ -9,10 +9,11 @@ use kube::runtime::controller::Action;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
 use metal3_capm3_core::machine::{
-    Answer, Ask, Finalizer, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
+    Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
 };
 
 use super::commit::commit;
+use super::successor::successor;
 use crate::commit::{Committer, Failure, PASS_DEADLINE};
 use crate::hosts::Hosts;
 use crate::objects::{Guarded, Key, Objects, selected};
@@ -30,7 +31,7 @@ pub(super) struct Context {
     pub(super) workloads: Workloads,
     pub(super) waiting: Arc<Waiting>,
     pub(super) watch_filter: String,
-    pub(super) fast_track: bool,
+    pub(super) policy: Policy,
 }
 
 /// Looks at a machine once.
@@ -92,7 +93,7 @@ async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<(
         owner: owner.as_ref(),
         cluster: cluster.as_ref(),
         infra: infra.as_ref(),
-        fast_track: context.fast_track,
+        policy: context.policy,
     };
     let ups = context.hosts.link.ups();
     let mut seen = Seen::default();
@@ -131,8 +132,19 @@ async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failu
             consumer,
             cluster_name,
             fast_track,
-        } => hosts.release(host, &consumer, cluster_name, fast_track).await,
+            reservation,
+        } => {
+            hosts
+                .release(host, &consumer, cluster_name, fast_track, reservation)
+                .await
+        }
+        Ask::Cleaning { host, consumer, mode } => hosts.cleaning(host, &consumer, &mode).await,
         Ask::Held(consumer) => hosts.held(&consumer).await,
+        Ask::Successor(parent) => {
+            let found = successor(&context.committer.client, &context.objects, parent).await?;
+            Ok(Answer::Successor(found))
+        }
+        Ask::EndReservations(reservations) => hosts.end_reservations(reservations).await,
     }
 }
 
@@ -140,7 +152,11 @@ async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failu
 /// service to answer.
 fn queue(context: &Context, key: &Key, verdict: &Verdict) -> bool {
     let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
-    if reason != Some(Reason::AssociateFailed) || verdict.finalizer == Finalizer::Drop {
+    let for_host = matches!(
+        reason,
+        Some(Reason::AssociateFailed | Reason::WaitingForReservedHost)
+    );
+    if !for_host || verdict.finalizer == Finalizer::Drop {
         context.waiting.has_host(key);
     }
     if let Some(wait) = &verdict.waiting {

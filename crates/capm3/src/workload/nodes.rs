@@ -1,6 +1,6 @@
 //! The Nodes of one workload cluster in memory, and the machines that wait for one of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
 use metal3_api::names;
 use metal3_capm3_core::machine::NodeAnswer;
-use metal3_capm3_core::node::{NodeFacts, NodeMatches, NodeQuery, search};
+use metal3_capm3_core::node::{Mark, NodeFacts, NodeIndex, NodeQuery};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -29,11 +29,54 @@ pub(super) enum Health {
 }
 
 struct State {
-    nodes: HashMap<String, NodeFacts>,
-    listing: HashMap<String, NodeFacts>,
-    waiting: HashMap<Key, NodeQuery>,
+    nodes: NodeIndex,
+    listing: NodeIndex,
+    waiting: Waiting,
     client: Option<Client>,
     asked: Instant,
+}
+
+/// The machines that wait, found by what their Nodes will have.
+#[derive(Default)]
+struct Waiting {
+    marks: HashMap<Key, Vec<Mark>>,
+    by_mark: HashMap<Mark, BTreeSet<Key>>,
+}
+
+impl Waiting {
+    fn add(&mut self, machine: &Key, query: &NodeQuery) {
+        self.remove(machine);
+        let marks = query.marks();
+        for mark in &marks {
+            self.by_mark
+                .entry(mark.clone())
+                .or_default()
+                .insert(machine.clone());
+        }
+        self.marks.insert(machine.clone(), marks);
+    }
+
+    fn remove(&mut self, machine: &Key) {
+        for mark in self.marks.remove(machine).into_iter().flatten() {
+            if let Some(machines) = self.by_mark.get_mut(&mark) {
+                machines.remove(machine);
+                if machines.is_empty() {
+                    self.by_mark.remove(&mark);
+                }
+            }
+        }
+    }
+
+    /// The machines for which a Node matters; they ask again, and so enter the list again if they must.
+    fn pop(&mut self, node: &NodeFacts) -> Vec<Key> {
+        let marks = node.marks();
+        let concerned = marks.iter().filter_map(|mark| self.by_mark.get(mark)).flatten();
+        let concerned: BTreeSet<Key> = concerned.cloned().collect();
+        for machine in &concerned {
+            self.remove(machine);
+        }
+        concerned.into_iter().collect()
+    }
 }
 
 /// What is known about a cluster.
@@ -46,9 +89,9 @@ impl Nodes {
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                nodes: HashMap::new(),
-                listing: HashMap::new(),
-                waiting: HashMap::new(),
+                nodes: NodeIndex::default(),
+                listing: NodeIndex::default(),
+                waiting: Waiting::default(),
                 client: None,
                 asked: Instant::now(),
             }),
@@ -61,7 +104,7 @@ impl Nodes {
     pub(super) async fn find(&self, machine: &Key, query: &NodeQuery, patience: Duration) -> NodeAnswer {
         self.with(|state| {
             state.asked = Instant::now();
-            state.waiting.insert(machine.clone(), query.clone());
+            state.waiting.add(machine, query);
         });
         let mut health = self.health.subscribe();
         let settled = health.wait_for(|health| *health != Health::Connecting);
@@ -70,9 +113,7 @@ impl Nodes {
             Ok(Err(_)) | Err(_) => Health::Connecting,
         };
         match health {
-            Health::Synced => {
-                NodeAnswer::Found(self.with(|state| search(state.nodes.values().cloned(), query)))
-            }
+            Health::Synced => NodeAnswer::Found(self.with(|state| state.nodes.find(query))),
             Health::Connecting => NodeAnswer::Unreachable("it has not answered yet".into()),
             Health::Failing(error) => NodeAnswer::Unreachable(error),
         }
@@ -100,17 +141,18 @@ impl Nodes {
         let complete = matches!(event, watcher::Event::InitDone);
         let woken = self.with(|state| match event {
             watcher::Event::Init => {
-                state.listing.clear();
+                state.listing = NodeIndex::default();
                 Vec::new()
             }
             watcher::Event::InitApply(node) => {
-                state.listing.insert(node.name_any(), facts(&node));
+                state.listing.put(facts(&node));
                 Vec::new()
             }
             watcher::Event::InitDone => {
                 state.nodes = std::mem::take(&mut state.listing);
                 // Some may have waited for the cluster itself to answer.
-                state.waiting.drain().map(|(machine, _)| machine).collect()
+                let waiting = std::mem::take(&mut state.waiting);
+                waiting.marks.into_keys().collect()
             }
             watcher::Event::Apply(node) => {
                 let facts = facts(&node);
@@ -118,11 +160,15 @@ impl Nodes {
                 if state.nodes.get(&facts.name) == Some(&facts) {
                     return Vec::new();
                 }
-                state.nodes.insert(facts.name.clone(), facts.clone());
-                pop_waiting(state, &facts)
+                let before = state.nodes.put(facts.clone());
+                // A Node that is no longer what it was may have stood in the way.
+                let left = before.map(|before| state.waiting.pop(&before));
+                let mut woken = state.waiting.pop(&facts);
+                woken.extend(left.into_iter().flatten());
+                woken
             }
             watcher::Event::Delete(node) => match state.nodes.remove(&node.name_any()) {
-                Some(facts) => pop_waiting(state, &facts),
+                Some(facts) => state.waiting.pop(&facts),
                 None => Vec::new(),
             },
         });
@@ -135,20 +181,6 @@ impl Nodes {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The machines for which a Node matters; they ask again, and so enter the list again if they must.
-fn pop_waiting(state: &mut State, node: &NodeFacts) -> Vec<Key> {
-    let concerned: Vec<Key> = state
-        .waiting
-        .iter()
-        .filter(|(_, query)| search([node.clone()], query) != NodeMatches::default())
-        .map(|(machine, _)| machine.clone())
-        .collect();
-    for machine in &concerned {
-        state.waiting.remove(machine);
-    }
-    concerned
 }
 
 fn facts(node: &Node) -> NodeFacts {
@@ -167,6 +199,7 @@ fn facts(node: &Node) -> NodeFacts {
 
 #[cfg(test)]
 mod tests {
+    use metal3_capm3_core::node::NodeMatches;
     use serde_json::json;
 
     use super::*;

@@ -1,11 +1,6 @@
 //! Each documented path of a machine, as a table of what is there, what is answered and what comes of it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
-
-#[expect(clippy::redundant_pub_crate, reason = "shared by the tests of this folder")]
-mod common;
-
-use common::{Fixture, ID, host, key};
+use crate::common::{Fixture, ID, host, key};
 use metal3_api::conditions;
 use metal3_api::infra::v1beta2::{Initialization, Metal3MachineStatus, Metal3ObjectRef};
 use metal3_api::names;
@@ -235,7 +230,7 @@ fn a_missing_or_foreign_host_is_reported_and_not_replaced() {
 
     let other = Consumer {
         name: "other".into(),
-        ..common::us()
+        ..crate::common::us()
     };
     let foreign = HostSummary {
         consumer: Some(other),

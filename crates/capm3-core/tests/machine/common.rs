@@ -8,7 +8,7 @@ use metal3_api::capi::{
 use metal3_api::infra::v1beta2::{Image, Metal3Cluster, Metal3Machine};
 use metal3_api::names;
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
-use metal3_capm3_core::machine::{Seen, Step, Verdict, View, plan};
+use metal3_capm3_core::machine::{Policy, Seen, Step, Verdict, View, plan};
 
 pub(crate) const ID: &str = "metal3://ns/h0/m";
 
@@ -33,6 +33,7 @@ pub(crate) struct Fixture {
     pub(crate) owner: Option<Machine>,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) infra: Option<Metal3Cluster>,
+    pub(crate) policy: Policy,
 }
 
 impl Fixture {
@@ -73,6 +74,7 @@ impl Fixture {
             owner: Some(owner),
             cluster: Some(cluster),
             infra: Some(infra),
+            policy: Policy::default(),
         }
     }
 
@@ -113,7 +115,7 @@ impl Fixture {
             owner: self.owner.as_ref(),
             cluster: self.cluster.as_ref(),
             infra: self.infra.as_ref(),
-            fast_track: false,
+            policy: self.policy,
         }
     }
 
@@ -168,6 +170,7 @@ pub(crate) fn host(name: &str, state: &str) -> HostSummary {
         consumer: Some(us()),
         state: state.into(),
         requested: true,
+        cleaning_mode: String::new(),
         error: String::new(),
         wait: None,
         ips: vec!["10.0.0.1".into()],

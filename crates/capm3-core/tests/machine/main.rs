@@ -1,0 +1,9 @@
+//! The decisions about a machine. `scenarios.rs` has each documented path, `provider_id.rs` how its Node is found,
+//! `reuse.rs` what becomes of its host.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod common;
+mod provider_id;
+mod reuse;
+mod scenarios;
