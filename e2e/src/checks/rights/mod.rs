@@ -228,8 +228,12 @@ fn verb(method: &str) -> Option<&'static str> {
         "ListHosts" => "list",
         "WatchHosts" => "watch",
         "ClaimHost" => "claim",
-        "ProvisionHost" => "provision",
-        "ReleaseHost" => "release",
+        "ProvisionHost" | "SetCleaningMode" => "provision",
+        "ReleaseHost" | "ReleaseReservations" => "release",
+        "HoldPowerOff" | "ReleasePowerHold" => "power",
+        "MarkHealth" => "health",
+        "PrepareMove" | "ResumeAfterMove" => "move",
+        "ExplainHost" => "explain",
         _ => return None,
     })
 }
