@@ -33,6 +33,7 @@ global:
       -----END CERTIFICATE-----
 metal3-bmo:
   tls: {existingSecret: my-host-service, webhookSecret: my-host-webhooks}
+  hostService: {clientCa: {secret: my-clients}}
   ironic:
     endpoint: https://ironic.example.com/v1
     existingSecret: my-login
