@@ -668,8 +668,8 @@ pub mod rejections {
     /// A rule, and those that it turned away.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Rule {
-        /// For example "claimed", "not-available", "label-mismatch", "paused", "unhealthy", "error", "deleting",
-        /// "reserved", "failure-domain".
+        /// For example "claimed", "not-available", "label-mismatch", "paused", "detached", "in-use", "unhealthy", "error",
+        /// "deleting", "reserved", "failure-domain".
         #[prost(string, tag = "1")]
         pub rule: ::prost::alloc::string::String,
         /// How many hosts.
@@ -1274,6 +1274,8 @@ pub mod host_service_client {
         /// All hosts as a snapshot, a SYNCED marker, then changes and bookmarks as they happen. Verb "watch".
         /// OUT_OF_RANGE, reason REVISION_EXPIRED: start again without from_revision.
         /// RESOURCE_EXHAUSTED, reason SLOW_CONSUMER: the reader did not keep up and was cut off; start again.
+        /// RESOURCE_EXHAUSTED, reason TOO_MANY_WATCHES: the caller has as many open as it may.
+        /// The stream ends with TOKEN_INVALID or FORBIDDEN when the token or the right was withdrawn.
         pub async fn watch_hosts(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchHostsRequest>,
@@ -1328,6 +1330,8 @@ pub mod host_service_client {
         /// copies the host, see PrepareMove.
         /// A consumer that has a host already gets that one (reason EXISTING).
         /// RESOURCE_EXHAUSTED, reason NO_HOST_AVAILABLE: details carry a Rejections message.
+        /// FAILED_PRECONDITION, reason RESERVED_HOST_NOT_READY: hosts are reserved for the consumer and not available yet; reason
+        /// SEVERAL_HOSTS: more than one host of the consumer is in use. The metadata names them.
         /// ABORTED, reason CONFLICT: somebody else was faster on every candidate; try again.
         pub async fn claim_host(
             &mut self,
@@ -1669,6 +1673,8 @@ pub mod host_service_server {
         /// All hosts as a snapshot, a SYNCED marker, then changes and bookmarks as they happen. Verb "watch".
         /// OUT_OF_RANGE, reason REVISION_EXPIRED: start again without from_revision.
         /// RESOURCE_EXHAUSTED, reason SLOW_CONSUMER: the reader did not keep up and was cut off; start again.
+        /// RESOURCE_EXHAUSTED, reason TOO_MANY_WATCHES: the caller has as many open as it may.
+        /// The stream ends with TOKEN_INVALID or FORBIDDEN when the token or the right was withdrawn.
         async fn watch_hosts(
             &self,
             request: tonic::Request<super::WatchHostsRequest>,
@@ -1686,6 +1692,8 @@ pub mod host_service_server {
         /// copies the host, see PrepareMove.
         /// A consumer that has a host already gets that one (reason EXISTING).
         /// RESOURCE_EXHAUSTED, reason NO_HOST_AVAILABLE: details carry a Rejections message.
+        /// FAILED_PRECONDITION, reason RESERVED_HOST_NOT_READY: hosts are reserved for the consumer and not available yet; reason
+        /// SEVERAL_HOSTS: more than one host of the consumer is in use. The metadata names them.
         /// ABORTED, reason CONFLICT: somebody else was faster on every candidate; try again.
         async fn claim_host(
             &self,
