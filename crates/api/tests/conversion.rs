@@ -396,3 +396,29 @@ fn errors_name_the_object_and_what_is_wrong() {
         ConversionError::NotAnObject { field: "kind" }
     ));
 }
+
+/// Otherwise whoever changes a label by the old version would be told that a field is missing.
+#[test]
+fn what_the_old_version_requires_is_there_although_the_new_one_has_it_not() {
+    for (kind, spec, required) in [
+        ("Metal3DataTemplate", json!({}), json!({"clusterName": ""})),
+        ("Metal3DataClaim", json!({}), json!({"template": {}})),
+        (
+            "Metal3Data",
+            json!({"index": 1}),
+            json!({"index": 1, "claim": {}, "template": {}}),
+        ),
+        (
+            "Metal3DataTemplate",
+            json!({"clusterName": "c", "networkData": {"networks": {"ipv6": [{"id": "n", "link": "l"}]}}}),
+            json!({"clusterName": "c", "networkData": {"networks": {"ipv6": [
+                {"id": "n", "link": "l", "ipAddressFromIPPool": ""},
+            ]}}}),
+        ),
+    ] {
+        let stored = new(kind, spec);
+        let shown = down(&stored);
+        assert_eq!(shown, old(kind, required));
+        assert_eq!(up(&shown), stored, "and says nothing new");
+    }
+}

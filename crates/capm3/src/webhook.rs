@@ -2,7 +2,9 @@
 
 use metal3_api::infra::conversion::{ConversionError, convert};
 use metal3_api::infra::v1beta2::{
-    Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,
+    Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3DataClaimSpec, Metal3DataSpec,
+    Metal3DataTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec, Metal3RemediationSpec,
+    Metal3RemediationTemplateSpec, RemediationStrategy,
 };
 use metal3_capm3_core::admission;
 use metal3_kit::tls::Target;
@@ -10,11 +12,12 @@ use metal3_kit::webhook::{Admission, Verdict, Webhooks};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// All webhooks of the provider.
+/// All webhooks of the provider; `templates/webhooks.yaml` of the chart names them too.
 pub(crate) fn all() -> Webhooks {
     Webhooks::default()
         .conversion("/convert", converted)
         .admission(&path("mutate", "metal3cluster"), default_cluster)
+        .admission(&path("mutate", "metal3remediationtemplate"), default_remediation)
         .admission(&path("validate", "metal3cluster"), |request| {
             validate(request, |spec: &Metal3ClusterSpec, _| admission::cluster(spec))
         })
@@ -24,13 +27,39 @@ pub(crate) fn all() -> Webhooks {
             })
         })
         .admission(&path("validate", "metal3machine"), |request| {
-            validate(request, |spec: &Metal3MachineSpec, namespace| {
-                admission::machine(spec, namespace)
+            validate(request, |spec: &Metal3MachineSpec, object| {
+                admission::machine(spec, object.namespace)
             })
         })
         .admission(&path("validate", "metal3machinetemplate"), |request| {
-            validate(request, |spec: &Metal3MachineTemplateSpec, namespace| {
-                admission::machine_template(spec, namespace)
+            validate(request, |spec: &Metal3MachineTemplateSpec, object| {
+                admission::machine_template(spec, object.namespace)
+            })
+        })
+        .admission(&path("validate", "metal3datatemplate"), |request| Verdict {
+            warnings: data_template_warnings(request),
+            ..validate(request, |spec: &Metal3DataTemplateSpec, object| {
+                admission::data_template(spec, object.old.as_ref())
+            })
+        })
+        .admission(&path("validate", "metal3dataclaim"), |request| {
+            validate(request, |spec: &Metal3DataClaimSpec, object| {
+                admission::data_claim(spec, object.old.as_ref(), object.namespace)
+            })
+        })
+        .admission(&path("validate", "metal3data"), |request| {
+            validate(request, |spec: &Metal3DataSpec, object| {
+                admission::data(spec, object.old.as_ref(), object.name)
+            })
+        })
+        .admission(&path("validate", "metal3remediation"), |request| {
+            validate(request, |spec: &Metal3RemediationSpec, _| {
+                admission::remediation(spec)
+            })
+        })
+        .admission(&path("validate", "metal3remediationtemplate"), |request| {
+            validate(request, |spec: &Metal3RemediationTemplateSpec, _| {
+                admission::remediation_template(spec)
             })
         })
 }
@@ -91,7 +120,18 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn validate<S: DeserializeOwned>(request: &Admission, rules: impl Fn(&S, &str) -> Vec<String>) -> Verdict {
+/// What rules look at besides the spec.
+struct Object<'a, S> {
+    namespace: &'a str,
+    name: &'a str,
+    /// The spec as it was. One that cannot be read binds nobody: it has to be corrected.
+    old: Option<S>,
+}
+
+fn validate<S: DeserializeOwned>(
+    request: &Admission,
+    rules: impl Fn(&S, &Object<'_, S>) -> Vec<String>,
+) -> Verdict {
     let metadata = &request.object["metadata"];
     let spec = &request.object["spec"];
     let unchanged = request
@@ -102,14 +142,34 @@ fn validate<S: DeserializeOwned>(request: &Admission, rules: impl Fn(&S, &str) -
     if unchanged || !metadata["deletionTimestamp"].is_null() {
         return Verdict::default();
     }
-    let errors = match serde_json::from_value::<S>(spec.clone()) {
-        Ok(spec) => rules(&spec, metadata["namespace"].as_str().unwrap_or_default()),
+    let object = Object {
+        namespace: metadata["namespace"].as_str().unwrap_or_default(),
+        name: metadata["name"].as_str().unwrap_or_default(),
+        old: request
+            .old_object
+            .as_ref()
+            .and_then(|old| read(&old["spec"]).ok()),
+    };
+    let errors = match read(spec) {
+        Ok(spec) => rules(&spec, &object),
         Err(error) => vec![format!("spec cannot be read: {error}")],
     };
     Verdict {
         errors,
         ..Verdict::default()
     }
+}
+
+/// A spec. The schema lets some kinds go without one.
+fn read<S: DeserializeOwned>(spec: &Value) -> Result<S, serde_json::Error> {
+    let spec = if spec.is_null() { json!({}) } else { spec.clone() };
+    serde_json::from_value(spec)
+}
+
+fn data_template_warnings(request: &Admission) -> Vec<String> {
+    let spec = read::<Metal3DataTemplateSpec>(&request.object["spec"]);
+    spec.map(|spec| admission::data_template_warnings(&spec))
+        .unwrap_or_default()
 }
 
 fn default_cluster(request: &Admission) -> Verdict {
@@ -124,6 +184,28 @@ fn default_cluster(request: &Admission) -> Verdict {
             "/spec/controlPlaneEndpoint/port",
             &json!(admission::DEFAULT_PORT),
         ));
+    }
+    Verdict {
+        patch,
+        ..Verdict::default()
+    }
+}
+
+/// The whole strategy is written, whatever part of it was left out. What cannot be read is left to the schema.
+fn default_remediation(request: &Admission) -> Verdict {
+    let spec = &request.object["spec"]["template"]["spec"];
+    let given = &spec["strategy"];
+    let strategy = if given.is_null() {
+        Ok(RemediationStrategy::default())
+    } else {
+        serde_json::from_value(given.clone())
+    };
+    let mut patch = Vec::new();
+    if let (true, Ok(strategy)) = (spec.is_object(), strategy) {
+        let whole = json!(admission::strategy_defaults(strategy));
+        if *given != whole {
+            patch.push(add("/spec/template/spec/strategy", &whole));
+        }
     }
     Verdict {
         patch,
@@ -149,8 +231,8 @@ mod tests {
     }
 
     fn machine(request: &Admission) -> Verdict {
-        validate(request, |spec: &Metal3MachineSpec, namespace| {
-            admission::machine(spec, namespace)
+        validate(request, |spec: &Metal3MachineSpec, object| {
+            admission::machine(spec, object.namespace)
         })
     }
 
@@ -193,6 +275,52 @@ mod tests {
         let complete =
             json!({"spec": {"cloudProviderEnabled": true, "controlPlaneEndpoint": {"host": "a", "port": 1}}});
         assert_eq!(default_cluster(&request(complete, None)), Verdict::default());
+    }
+
+    #[test]
+    fn a_template_of_remediations_gets_what_it_leaves_out() {
+        let template = |spec: Value| request(json!({"spec": {"template": {"spec": spec}}}), None);
+        let whole = json!({"type": "Reboot", "retryLimit": 1, "timeoutSeconds": 600});
+        let add = |value: Value| json!({"op": "add", "path": "/spec/template/spec/strategy", "value": value});
+        for (spec, patch) in [
+            (json!({}), vec![add(whole.clone())]),
+            (json!({"strategy": null}), vec![add(whole.clone())]),
+            (
+                json!({"strategy": {"timeoutSeconds": 300}}),
+                vec![add(
+                    json!({"type": "Reboot", "retryLimit": 1, "timeoutSeconds": 300}),
+                )],
+            ),
+            (json!({"strategy": whole}), vec![]),
+            (json!({"strategy": "Reboot"}), vec![]),
+        ] {
+            let verdict = default_remediation(&template(spec.clone()));
+            assert_eq!(verdict.patch, patch, "{spec}");
+        }
+        // The schema says what is missing.
+        let empty = request(json!({"spec": {}}), None);
+        assert_eq!(default_remediation(&empty), Verdict::default());
+    }
+
+    #[test]
+    fn an_old_spec_that_cannot_be_read_binds_nobody() {
+        let claim = |request: &Admission| {
+            validate(request, |spec: &Metal3DataClaimSpec, object| {
+                admission::data_claim(spec, object.old.as_ref(), object.namespace)
+            })
+        };
+        let object =
+            |template: Value| json!({"metadata": {"namespace": "ns"}, "spec": {"template": template}});
+        let new = object(json!({"name": "t"}));
+        assert_eq!(
+            claim(&request(new.clone(), Some(object(json!(3))))),
+            Verdict::default()
+        );
+        let bound = claim(&request(new, Some(object(json!({"name": "u"}))))).errors;
+        assert!(bound[0].starts_with("spec.template: Forbidden"), "{bound:?}");
+        // Upstream's handler dies of this.
+        let bare = claim(&request(json!({"metadata": {"namespace": "ns"}}), None)).errors;
+        assert!(bare[0].starts_with("spec.template.name: Required"), "{bare:?}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn bundles(client: &Client) -> Result<BTreeSet<String>, String> {
         let crd = json!(crds.get(&name).await.unwrap());
         clients.push(crd["spec"]["conversion"]["webhook"]["clientConfig"].clone());
     }
-    assert_eq!(clients.len(), 5 + 9);
+    assert_eq!(clients.len(), 2 + 9 + 9);
     clients
         .into_iter()
         .map(|client| match client["caBundle"].as_str() {

@@ -300,8 +300,8 @@ fn the_ca_of_webhooks_comes_from_where_the_values_say() {
                 );
             }
         }
-        // Nine kinds are converted, one is defaulted, four of capm3 and six of bmo are validated.
-        assert_eq!(seen, 20, "{source}");
+        // Nine kinds of capm3 are converted and validated and two defaulted, and six of bmo are validated.
+        assert_eq!(seen, 26, "{source}");
     }
 }
 

@@ -40,6 +40,18 @@ pub(super) fn widen_ref(reference: Metal3ObjectRef) -> ObjectReference {
     }
 }
 
+/// A reference that v1beta1 requires: an empty one stands for none.
+pub(super) fn narrow_required(reference: Option<ObjectReference>) -> Option<Metal3ObjectRef> {
+    reference
+        .map(narrow_ref)
+        .filter(|reference| *reference != Metal3ObjectRef::default())
+}
+
+/// The reverse of [`narrow_required`].
+pub(super) fn widen_required(reference: Option<Metal3ObjectRef>) -> Option<ObjectReference> {
+    Some(widen_ref(reference.unwrap_or_default()))
+}
+
 /// `ready` of v1beta1 is `initialization.provisioned` of v1beta2.
 pub(super) fn initialization(ready: Option<bool>) -> Option<Initialization> {
     ready.map(|ready| Initialization {

@@ -1,13 +1,13 @@
 //! Metal3DataClaim and Metal3Data.
 
-use super::common::{filled, narrow, narrow_ref, widen_ref};
+use super::common::{filled, narrow, narrow_ref, narrow_required, widen_ref, widen_required};
 use crate::infra::{v1beta1, v1beta2};
 
 impl From<v1beta1::Metal3DataClaimSpec> for v1beta2::Metal3DataClaimSpec {
     fn from(spec: v1beta1::Metal3DataClaimSpec) -> Self {
         let v1beta1::Metal3DataClaimSpec { template } = spec;
         Self {
-            template: template.map(narrow_ref),
+            template: narrow_required(template),
         }
     }
 }
@@ -16,7 +16,7 @@ impl From<v1beta2::Metal3DataClaimSpec> for v1beta1::Metal3DataClaimSpec {
     fn from(spec: v1beta2::Metal3DataClaimSpec) -> Self {
         let v1beta2::Metal3DataClaimSpec { template } = spec;
         Self {
-            template: template.map(widen_ref),
+            template: widen_required(template),
         }
     }
 }
@@ -62,8 +62,8 @@ impl From<v1beta1::Metal3DataSpec> for v1beta2::Metal3DataSpec {
             index: index.map(narrow),
             meta_data,
             network_data,
-            claim: claim.map(narrow_ref),
-            template: template.map(narrow_ref),
+            claim: narrow_required(claim),
+            template: narrow_required(template),
         }
     }
 }
@@ -81,8 +81,8 @@ impl From<v1beta2::Metal3DataSpec> for v1beta1::Metal3DataSpec {
             index: index.map(i64::from),
             meta_data,
             network_data,
-            claim: claim.map(widen_ref),
-            template: template.map(widen_ref),
+            claim: widen_required(claim),
+            template: widen_required(template),
             template_reference: None,
         }
     }

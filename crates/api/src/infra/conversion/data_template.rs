@@ -13,7 +13,7 @@ impl From<v1beta1::Metal3DataTemplateSpec> for v1beta2::Metal3DataTemplateSpec {
             network_data,
         } = spec;
         Self {
-            cluster_name,
+            cluster_name: filled(cluster_name),
             meta_data: meta_data.map(Into::into),
             network_data: network_data.map(Into::into),
         }
@@ -28,7 +28,8 @@ impl From<v1beta2::Metal3DataTemplateSpec> for v1beta1::Metal3DataTemplateSpec {
             network_data,
         } = spec;
         Self {
-            cluster_name,
+            // v1beta1 requires it, and a write by that version must not be refused for it.
+            cluster_name: Some(cluster_name.unwrap_or_default()),
             template_reference: None,
             meta_data: meta_data.map(Into::into),
             network_data: network_data.map(Into::into),

@@ -40,7 +40,8 @@ impl From<v1beta2::NetworkDataIPv6> for v1beta1::NetworkDataIPv6 {
         Self {
             id,
             link,
-            ip_address_from_ip_pool,
+            // As an empty text when there is none: v1beta1 requires it.
+            ip_address_from_ip_pool: Some(ip_address_from_ip_pool.unwrap_or_default()),
             from_pool_ref: from_pool_ref.map(Into::into),
             from_pool_annotation: from_pool_annotation.map(Into::into),
             routes: each(routes),
