@@ -43,6 +43,7 @@ pub(crate) struct World {
     pub(crate) resumed_from: Vec<String>,
     pub(crate) claims: Vec<ClaimHostRequest>,
     pub(crate) releases: Vec<ReleaseHostRequest>,
+    pub(crate) ended_reservations: Vec<ReleaseReservationsRequest>,
     /// Releases take until the host is changed by the test.
     pub(crate) slow_release: bool,
     /// Claims take a host, and what it is to run is told by another call.
@@ -168,7 +169,7 @@ impl World {
         self.hosts.get(&host?.name).cloned()
     }
 
-    /// The host that the consumer has, or a free one; the latter is news for the streams.
+    /// The host that the consumer has, one that is kept for it, or a free one; the latter two are news for the streams.
     fn claim(&mut self, request: ClaimHostRequest) -> Result<(Host, Option<WatchHostsResponse>), Status> {
         self.claims.push(request.clone());
         let claimant = request.consumer.unwrap();
@@ -176,7 +177,18 @@ impl World {
         if let Some(host) = held {
             return Ok((host.clone(), None));
         }
-        let free = self.hosts.iter().find(|(_, host)| host.consumer.is_none());
+        let kept = |host: &Host| !host.reuse_key.is_empty() && host.reuse_key == request.reuse_key;
+        let kept = self.hosts.iter().find(|(_, host)| kept(host));
+        if let Some((name, host)) = kept
+            && host.provisioning_state != "available"
+        {
+            let message = format!(
+                "host {name}, which is kept for this machine, is {}",
+                host.provisioning_state
+            );
+            return Err(Reason::ReservedHostNotReady.status(message, []));
+        }
+        let free = kept.or_else(|| self.hosts.iter().find(|(_, host)| host.consumer.is_none()));
         let Some(name) = free.map(|(name, _)| name.clone()) else {
             return Err(reason::no_host_available("no host", &self.rejections));
         };
@@ -184,6 +196,7 @@ impl World {
         let bare = self.bare_claims;
         let message = self.change(&name, |host| {
             host.consumer = Some(claimant);
+            host.reuse_key.clear();
             if !bare {
                 host.requested_image = request.provision.and_then(|provision| provision.image);
             }
@@ -263,9 +276,15 @@ impl HostService for Hosts {
 
     async fn claim_host(&self, request: Request<ClaimHostRequest>) -> Answer<ClaimHostResponse> {
         self.enter("ClaimHost", &request)?;
-        let (host, news) = self.with(|world| {
+        let ((host, news), reused) = self.with(|world| {
             let request = request.into_inner();
             let claimant = request.consumer.clone().unwrap_or_default().name;
+            let kept: Vec<String> = world
+                .hosts
+                .iter()
+                .filter(|(_, host)| !host.reuse_key.is_empty())
+                .map(|(name, _)| name.clone())
+                .collect();
             let answer = world.claim(request);
             let got = answer.as_ref().map_or("nothing", |(host, _)| {
                 host.r#ref
@@ -273,13 +292,20 @@ impl HostService for Hosts {
                     .map_or("", |reference| reference.name.as_str())
             });
             world.log.push(format!("ClaimHost {claimant} {got}"));
-            answer
+            let reused = kept.iter().any(|name| name == got);
+            answer.map(|answer| (answer, reused))
         })?;
         if let Some(message) = news {
             self.tell(message);
         }
+        let reason = if reused {
+            claim_host_response::Reason::Reused
+        } else {
+            claim_host_response::Reason::Selected
+        };
         let answer = ClaimHostResponse {
             host: Some(host),
+            reason: reason.into(),
             ..Default::default()
         };
         self.leave("ClaimHost", answer)
@@ -301,8 +327,12 @@ impl HostService for Hosts {
         if let (false, Some(reference)) = (slow, request.host)
             && host.as_ref().is_some_and(|host| held_by(host, &consumer))
         {
+            let (key, owner) = match request.reservation {
+                Some(reservation) => (reservation.reuse_key, reservation.cluster),
+                None => (String::new(), None),
+            };
             self.change(&reference.name, |host| {
-                host.consumer = None;
+                (host.consumer, host.reuse_key) = (owner, key);
                 host.requested_image = None;
                 host.provisioning_state = "available".into();
             });
@@ -337,15 +367,40 @@ impl HostService for Hosts {
         later()
     }
 
-    async fn set_cleaning_mode(&self, _: Request<SetCleaningModeRequest>) -> Answer<SetCleaningModeResponse> {
-        later()
+    async fn set_cleaning_mode(
+        &self,
+        request: Request<SetCleaningModeRequest>,
+    ) -> Answer<SetCleaningModeResponse> {
+        self.enter("SetCleaningMode", &request)?;
+        let request = request.into_inner();
+        let name = request.host.unwrap_or_default().name;
+        self.change(&name, |host| host.cleaning_mode = request.mode);
+        let host = self.with(|world| world.hosts.get(&name).cloned());
+        self.leave("SetCleaningMode", SetCleaningModeResponse { host })
     }
 
     async fn release_reservations(
         &self,
-        _: Request<ReleaseReservationsRequest>,
+        request: Request<ReleaseReservationsRequest>,
     ) -> Answer<ReleaseReservationsResponse> {
-        later()
+        self.enter("ReleaseReservations", &request)?;
+        let request = request.into_inner();
+        let kept: Vec<String> = self.with(|world| {
+            world.ended_reservations.push(request.clone());
+            let hosts = world.hosts.iter().filter(|(_, host)| match &request.scope {
+                Some(release_reservations_request::Scope::ReuseKey(key)) => host.reuse_key == *key,
+                _ => !host.reuse_key.is_empty(),
+            });
+            hosts.map(|(name, _)| name.clone()).collect()
+        });
+        for name in &kept {
+            self.change(name, |host| {
+                host.consumer = None;
+                host.reuse_key.clear();
+            });
+        }
+        let released = u32::try_from(kept.len()).unwrap();
+        self.leave("ReleaseReservations", ReleaseReservationsResponse { released })
     }
 
     async fn hold_power_off(&self, _: Request<HoldPowerOffRequest>) -> Answer<HoldPowerOffResponse> {

@@ -16,6 +16,7 @@ use metal3_testkit::audit::Request;
 use metal3_testkit::{ControlPlane, Rules, wait};
 use serde_json::json;
 
+use crate::parents::Parent;
 use crate::world::{World, account};
 
 const VERBS: [&str; 8] = [
@@ -184,7 +185,8 @@ fn host_verb(line: &str) -> &'static str {
         "WatchHosts" => "watch",
         "ClaimHost" => "claim",
         "ProvisionHost" => "provision",
-        "ReleaseHost" => "release",
+        "SetCleaningMode" => "provision",
+        "ReleaseHost" | "ReleaseReservations" => "release",
         other => panic!("{other} is not granted"),
     }
 }
@@ -202,6 +204,18 @@ async fn each_right_of_the_role_is_needed_and_none_is_missing() {
     lab.delete::<Metal3Machine>("m").await;
     lab.is_gone::<Metal3Machine>("m").await;
     lab.delete::<Machine>("m").await;
+    // The hosts of these may be kept for others: their parents are asked.
+    lab.reusing_template("t").await;
+    lab.deployment("d", "t", 1).await;
+    lab.control_plane("p", "t", 1).await;
+    for (name, parent) in [("w", Parent::Deployment("d")), ("x", Parent::ControlPlane("p"))] {
+        lab.child(name, "c", parent).await;
+        lab.claimed(name).await;
+        lab.delete::<Metal3Machine>(name).await;
+        lab.is_gone::<Metal3Machine>(name).await;
+        lab.delete::<Machine>(name).await;
+        lab.free_host("b");
+    }
     lab.delete::<Metal3Cluster>("c").await;
     lab.is_gone::<Metal3Cluster>("c").await;
 

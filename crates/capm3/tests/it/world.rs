@@ -10,6 +10,8 @@ pub(crate) struct World {
     pub(crate) lab: Lab,
     pub(crate) account: Account,
     pub(crate) capm3: Capm3,
+    /// Kubernetes refuses nothing.
+    allowed: bool,
     _serving: Serving,
 }
 
@@ -49,15 +51,27 @@ impl World {
             lab: Lab::new(plane, &account.namespace, hosts),
             account,
             capm3,
+            allowed: true,
             _serving: serving,
         }
+    }
+
+    /// As [`Self::by`], for an account that lacks rights.
+    pub(crate) async fn refused(
+        plane: &'static ControlPlane,
+        account: Account,
+        kubeconfig: &std::path::Path,
+    ) -> Self {
+        let mut world = Self::by(plane, account, kubeconfig, &[]).await;
+        world.allowed = false;
+        world
     }
 }
 
 impl Drop for World {
     /// Whatever a test is about.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && self.allowed {
             self.capm3.was_well(self.lab.plane, &self.account);
         }
     }
