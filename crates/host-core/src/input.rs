@@ -173,7 +173,7 @@ pub enum Answer {
     Provision(Outcome),
     /// To [`Ask::Provision`], when a Secret for the config drive is missing or incomplete.
     ConfigDataMissing(String),
-    /// To [`Ask::Provision`], when the pull secret of an OCI image cannot be used.
+    /// To [`Ask::Provision`], when the deployment is not begun because the pull secret of an OCI image cannot be used.
     PullSecretUnusable {
         /// What kind of problem it is.
         problem: PullSecretProblem,

@@ -162,6 +162,19 @@ pub struct ConfigDrive {
     pub meta_data: Option<SecretString>,
 }
 
+/// The login to the registry of an OCI image.
+#[derive(Clone, Debug, Default)]
+pub enum PullSecret {
+    /// The image is pulled without one.
+    #[default]
+    None,
+    /// `user:password`.
+    Login(SecretString),
+    /// There is to be one, and it cannot be used. A deployment that needs it is not begun, and is answered with
+    /// [`WaitReason::PullSecretUnusable`](crate::WaitReason::PullSecretUnusable); one that runs has its login.
+    Unusable,
+}
+
 /// Arguments of [`provision`](crate::Provisioner::provision).
 #[derive(Clone, Debug, Default)]
 pub struct ProvisionArgs {
@@ -173,8 +186,8 @@ pub struct ProvisionArgs {
     pub boot_mode: BootMode,
     /// Effective root device hints.
     pub root_device_hints: Option<RootDeviceHints>,
-    /// `user:password` for the registry of an OCI image.
-    pub pull_secret: Option<SecretString>,
+    /// Login to the registry of an OCI image.
+    pub pull_secret: PullSecret,
     /// Restart the ramdisk that is waited for.
     pub force_reboot: Force,
 }

@@ -20,8 +20,8 @@ mod wait;
 pub use answer::{Capacity, Hardware, Inspection, Notice, Outcome, Progress, Registration};
 pub use args::{
     AdoptArgs, BuiltRamdisk, CapacityArgs, CleaningMode, ConfigDrive, DeployImage, DeprovisionArgs,
-    DetachArgs, Force, InspectArgs, OnFailure, PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs, Ramdisk,
-    RegisterArgs, ServiceArgs,
+    DetachArgs, Force, InspectArgs, OnFailure, PowerArgs, PowerTarget, PrepareArgs, ProvisionArgs,
+    PullSecret, Ramdisk, RegisterArgs, ServiceArgs,
 };
 pub use error::{Error, Kind};
 pub use failure::FailureCause;

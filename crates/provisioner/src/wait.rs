@@ -40,6 +40,8 @@ pub enum WaitReason {
     BmcAccessIncomplete,
     /// A Secret for the config drive is missing or incomplete.
     ConfigDataMissing,
+    /// The pull secret of an OCI image is missing or cannot be used.
+    PullSecretUnusable,
     /// The PreprovisioningImage of the host is not ready.
     PreprovisioningImage,
     /// Ironic services a provisioned host.
@@ -94,7 +96,7 @@ const fn for_user(code: &'static str, awaits: &'static str, remedy: &'static str
 
 impl WaitReason {
     /// All reasons, for catalogues and tests.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BackendNotReady,
         Self::VerifyingBmcAccess,
         Self::NodeLocked,
@@ -113,6 +115,7 @@ impl WaitReason {
         Self::BmcSecretMissing,
         Self::BmcAccessIncomplete,
         Self::ConfigDataMissing,
+        Self::PullSecretUnusable,
         Self::PreprovisioningImage,
         Self::Servicing,
         Self::RetryBackoff,
@@ -258,6 +261,11 @@ impl WaitReason {
                 "ConfigDataMissing",
                 "a Secret referenced by userData, metaData or networkData",
                 "create the Secret in the host's namespace, or correct the reference",
+            ),
+            Self::PullSecretUnusable => for_user(
+                "PullSecretUnusable",
+                "a Secret named by image.ociAuthSecretName that has a login for the image's registry",
+                "create the Secret with kubectl create secret docker-registry in the host's namespace, or correct the name",
             ),
             Self::PreprovisioningImage => within(
                 30,

@@ -18,7 +18,8 @@ use metal3_kit::backoff::Backoff;
 use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
 use metal3_provisioner::{
-    HostKey, HostRef, Kind, PowerTarget, ProvisionArgs, Provisioner as _, RegisterArgs,
+    HostKey, HostRef, Kind, PowerTarget, Progress, ProvisionArgs, Provisioner as _, PullSecret, RegisterArgs,
+    WaitReason,
 };
 use thiserror::Error;
 
@@ -228,14 +229,15 @@ async fn provision(
     reference: &HostRef,
     mut args: Box<ProvisionArgs>,
 ) -> Result<Answer, Failure> {
-    match context
-        .secrets
-        .pull_secret(host, args.deploy.image.as_ref())
-        .await?
-    {
-        Ok(login) => args.pull_secret = login,
-        Err(Unusable { problem, message }) => return Ok(Answer::PullSecretUnusable { problem, message }),
-    }
+    let image = args.deploy.image.as_ref();
+    let mut unusable = None;
+    args.pull_secret = match context.secrets.pull_secret(host, image).await? {
+        Ok(login) => login.map_or(PullSecret::None, PullSecret::Login),
+        Err(problem) => {
+            unusable = Some(problem);
+            PullSecret::Unusable
+        }
+    };
     match context.secrets.config_drive(host).await? {
         Ok(drive) => args.config_drive = drive,
         Err(problem) => {
@@ -243,9 +245,19 @@ async fn provision(
             return Ok(Answer::ConfigDataMissing(problem));
         }
     }
-    Ok(Answer::Provision(
-        context.backend.provision(reference, &args).await?,
-    ))
+    let outcome = context.backend.provision(reference, &args).await?;
+    // The backend knows whether it still needs the login: one that runs, or is over, does not.
+    let needed = matches!(
+        outcome.progress,
+        Progress::Working {
+            reason: WaitReason::PullSecretUnusable,
+            ..
+        }
+    );
+    Ok(match unusable.filter(|_| needed) {
+        Some(Unusable { problem, message }) => Answer::PullSecretUnusable { problem, message },
+        None => Answer::Provision(outcome),
+    })
 }
 
 fn action(requeue: Requeue) -> Action {

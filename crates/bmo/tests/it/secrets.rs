@@ -322,6 +322,18 @@ async fn an_image_of_a_registry_is_pulled_with_its_login() {
     .await;
     assert!(event.contains("secret-pull/odd"), "{event}");
     assert!(!event.contains("hunter2"), "{event}");
+    // It waits where it is, and goes on with a secret that can be used.
+    let waiting = world
+        .condition("b", "Waiting", "True", "PullSecretUnusable")
+        .await;
+    assert!(waiting.message.contains("secret-pull/odd"), "{}", waiting.message);
+    world.patch("b", image("pull")).await;
+    world.reaches("b", "provisioned").await;
+    let status = world.get("b").await.status.unwrap();
+    assert_eq!(
+        status.operation_history.deprovision.start, None,
+        "it was deprovisioned meanwhile"
+    );
     let log = world.bmo.process.log();
     assert!(!log.contains("hunter2"), "a password is in the log");
 }

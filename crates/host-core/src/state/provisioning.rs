@@ -2,17 +2,15 @@
 
 use metal3_api::metal3::host::{BareMetalHostSpec, BareMetalHostStatus, ErrorType, ProvisioningState};
 use metal3_api::names;
-use metal3_provisioner::{
-    ConfigDrive, DeployImage, FailureCause, Force, Progress, ProvisionArgs, WaitReason,
-};
+use metal3_provisioner::{ConfigDrive, DeployImage, Force, Progress, ProvisionArgs, PullSecret, WaitReason};
 
 use super::reached;
-use crate::conditions::{METHOD_ATTEMPTED, waits_for};
+use crate::conditions::{METHOD_ATTEMPTED, WAITING, message, waits_for};
 use crate::input::{Provision, PullSecretProblem};
 use crate::pass::{Flow, OBJECT_INTERVAL, Pass};
 use crate::power::served;
 use crate::requests::reboot;
-use crate::{Ask, EventKind, Next, conditions};
+use crate::{Ask, EventKind, Next, Step};
 
 pub(super) fn work(pass: &mut Pass<'_>) -> Flow {
     if pass.status.error_type.is_some() {
@@ -43,7 +41,7 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
             custom_deploy_method: spec.custom_deploy.as_ref().map(|deploy| deploy.method.clone()),
         },
         config_drive: ConfigDrive::default(),
-        pull_secret: None,
+        pull_secret: PullSecret::None,
         boot_mode: pass.boot_mode(),
         root_device_hints: pass.status.provisioning.root_device_hints.clone(),
         force_reboot: if reboot(pass.view).force {
@@ -56,23 +54,21 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
     let outcome = match answer {
         Provision::Outcome(outcome) => outcome,
         Provision::PullSecretUnusable(problem, message) => {
-            let reason = match problem {
-                PullSecretProblem::Missing => None,
-                PullSecretProblem::Format => Some("ImageAuthFormatUnsupported"),
-                PullSecretProblem::Content => Some("ImageAuthParseError"),
+            let event = match problem {
+                PullSecretProblem::Missing => WaitReason::PullSecretUnusable.code(),
+                PullSecretProblem::Format => "ImageAuthFormatUnsupported",
+                PullSecretProblem::Content => "ImageAuthParseError",
             };
-            if let Some(reason) = reason {
-                pass.event(EventKind::Warning, reason, message.clone());
-            }
-            return Err(pass.fail(ErrorType::Provisioning, message, FailureCause::ImageAuthFailed));
+            return Err(without_secret(
+                pass,
+                WaitReason::PullSecretUnusable,
+                event,
+                message,
+            ));
         }
         Provision::ConfigDataMissing(message) => {
-            let next =
-                Next::wait(WaitReason::ConfigDataMissing, OBJECT_INTERVAL).with_detail(message.clone());
-            if !waits_for(&pass.status, WaitReason::ConfigDataMissing) {
-                pass.event(EventKind::Warning, "ConfigDataMissing", message);
-            }
-            return Err(pass.end(next));
+            let reason = WaitReason::ConfigDataMissing;
+            return Err(without_secret(pass, reason, reason.code(), message));
         }
     };
     if !matches!(outcome.progress, Progress::Failed { .. }) {
@@ -82,11 +78,21 @@ fn deploy(pass: &mut Pass<'_>) -> Flow {
     pass.through(outcome, ErrorType::Provisioning)
 }
 
+/// Waits, before anything is begun, for a Secret that the deployment needs. Each problem is told once.
+fn without_secret(pass: &mut Pass<'_>, reason: WaitReason, event: &'static str, problem: String) -> Step {
+    let told = waits_for(&pass.status, reason)
+        && message(&pass.status, WAITING).is_some_and(|told| told.contains(&problem));
+    if !told {
+        pass.event(EventKind::Warning, event, problem.clone());
+    }
+    pass.end(Next::wait(reason, OBJECT_INTERVAL).with_detail(problem))
+}
+
 /// Whether another image, or another custom deploy, is asked for than the one at work. Upstream finishes the old one and takes it for the new.
 /// Without a recorded attempt it is unknown: upstream saves none while a first deployment runs.
 fn replaced(spec: &BareMetalHostSpec, status: &BareMetalHostStatus) -> bool {
     let attempted = status.last_attempted_image.as_ref();
-    let method = conditions::message(status, METHOD_ATTEMPTED);
+    let method = message(status, METHOD_ATTEMPTED);
     let wanted = spec.custom_deploy.as_ref().map(|deploy| deploy.method.as_str());
     attempted.is_some_and(|image| spec.image.as_ref().map(|image| &image.url) != Some(&image.url))
         || method.is_some_and(|method| wanted != Some(method))

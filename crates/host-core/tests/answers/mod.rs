@@ -68,7 +68,7 @@ impl Player {
                             "format" => PullSecretProblem::Format,
                             _ => PullSecretProblem::Content,
                         },
-                        message: "the Secret metal3/registry cannot be used".into(),
+                        message: format!("the Secret metal3/registry cannot be used: {problem}"),
                     },
                 }
             }

@@ -251,7 +251,8 @@ impl Model {
         let wanted = wanted.unwrap_or_default();
         match reply {
             Reply::Started => return Answer::ConfigDataMissing("no user data".into()),
-            Reply::Failed if wanted.starts_with("oci") => {
+            // Needed only until a deployment has begun.
+            Reply::Failed if wanted.starts_with("oci") && self.image.is_none() => {
                 return Answer::PullSecretUnusable {
                     problem: PullSecretProblem::Content,
                     message: "no such registry".into(),

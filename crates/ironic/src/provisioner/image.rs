@@ -1,7 +1,7 @@
 //! What is deployed, as a node's `instance_info`.
 
 use metal3_api::metal3::host::{BootMode, Image};
-use metal3_provisioner::ProvisionArgs;
+use metal3_provisioner::{ProvisionArgs, PullSecret};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -97,6 +97,16 @@ pub(super) fn problem(args: &ProvisionArgs) -> Option<String> {
     }
 }
 
+/// Whether the registry of the image wants a login that nobody can tell.
+pub(super) fn lacks_login(args: &ProvisionArgs) -> bool {
+    matches!(args.pull_secret, PullSecret::Unusable) && pulled(args).is_some()
+}
+
+/// The image that Ironic, or its ramdisk, pulls from a registry. Of an ISO it is told no login.
+fn pulled(args: &ProvisionArgs) -> Option<&Image> {
+    of(args).filter(|image| method(args) != Method::LiveIso && is_oci(image))
+}
+
 /// What the node must hold.
 pub(super) fn instance_info(args: &ProvisionArgs) -> Vec<Entry> {
     let capabilities = match args.boot_mode {
@@ -132,11 +142,11 @@ pub(super) fn instance_info(args: &ProvisionArgs) -> Vec<Entry> {
             .and_then(|image| image.format.as_deref())
             .filter(|format| !format.is_empty());
         info.push(("image_disk_format", or_absent(format.map(|format| json!(format)))));
-        let secret = args.pull_secret.as_ref().filter(|_| image.is_some_and(is_oci));
-        info.push((
-            "image_pull_secret",
-            or_absent(secret.map(|secret| json!(secret.expose_secret()))),
-        ));
+        let login = match &args.pull_secret {
+            PullSecret::Login(login) if pulled(args).is_some() => Some(json!(login.expose_secret())),
+            PullSecret::Login(_) | PullSecret::None | PullSecret::Unusable => None,
+        };
+        info.push(("image_pull_secret", or_absent(login)));
     }
     info
 }
@@ -212,7 +222,7 @@ mod tests {
                 image: Some(image),
                 ..DeployImage::default()
             },
-            pull_secret: Some("user:word".into()),
+            pull_secret: PullSecret::Login("user:word".into()),
             ..ProvisionArgs::default()
         }
     }
@@ -302,6 +312,28 @@ mod tests {
             })
             .collect();
             assert_eq!(shown.join(" "), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_missed_only_where_one_would_be_told() {
+        let unusable = |args: ProvisionArgs| ProvisionArgs {
+            pull_secret: PullSecret::Unusable,
+            ..args
+        };
+        let live_oci = Image {
+            format: Some("live-iso".into()),
+            ..oci()
+        };
+        assert!(lacks_login(&unusable(args(oci()))));
+        assert!(lacks_login(&unusable(custom(Some(oci())))));
+        for without in [
+            args(oci()),
+            unusable(args(disk())),
+            unusable(args(live_oci)),
+            unusable(custom(None)),
+        ] {
+            assert!(!lacks_login(&without), "{without:?}");
         }
     }
 

@@ -108,6 +108,10 @@ async fn activate(
     args: &ProvisionArgs,
     drive: Value,
 ) -> Result<Outcome, Error> {
+    // Only here is it handed over: nothing runs yet that would have to be undone, and what runs has one.
+    if image::lacks_login(args) {
+        return Ok(Outcome::working(WaitReason::PullSecretUnusable, LONG));
+    }
     let node = ironic.registered_full(host).await?;
     let patch = deployment_patch(ironic, host, args, &node);
     let node = match ironic.patched(node, &patch).await? {
