@@ -64,6 +64,12 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "how long Ironic is believed to be ready before it is asked again; `0`: not at all",
     ),
     (
+        "IRONIC_ORPHAN_GRACE",
+        "60s",
+        "how long a node has to be without the host that it is named after before that is told; longer where hosts are \
+         created long after their nodes are known, as after a restored backup",
+    ),
+    (
         "PROVISIONING_LIMIT",
         "20",
         "hosts that may be busy at once; those that boot from virtual media do not count",

@@ -35,6 +35,7 @@ mod lend;
 mod life;
 mod metrics;
 mod namespace;
+mod orphans;
 mod partition;
 mod permission;
 mod preprovisioning;

@@ -70,6 +70,13 @@ impl Settings {
                 remedy: "give a time with its unit, for example 5s, or 0 to ask before every change",
             })?;
         }
+        if let Some(text) = get("IRONIC_ORPHAN_GRACE") {
+            settings.orphan_grace = duration(&text).ok_or(SettingsError::Invalid {
+                name: "IRONIC_ORPHAN_GRACE",
+                value: text,
+                remedy: "give a time with its unit, for example 60s or 10m",
+            })?;
+        }
         for (name, field) in [
             (
                 "LIVE_ISO_FORCE_PERSISTENT_BOOT_DEVICE",

@@ -45,7 +45,7 @@ pub struct Settings {
     pub external_url_v6: Option<String>,
     /// Hosts with network boot that may be busy at once.
     pub provisioning_limit: u32,
-    /// How long a node has to be without a host before it is told as an orphan.
+    /// `IRONIC_ORPHAN_GRACE`: how long a node has to be without a host before it is told as an orphan.
     pub orphan_grace: Duration,
     /// Drivers that need a provisioning network are refused.
     pub provisioning_network_disabled: bool,

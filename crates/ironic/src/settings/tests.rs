@@ -29,6 +29,7 @@ fn a_bad_variable_is_named_with_what_to_do() {
         ("IRONIC_CLIENT_TIMEOUT", "30", "unit"),
         ("IRONIC_CLIENT_CACHE_TTL", "-5s", "unit"),
         ("IRONIC_CLIENT_CACHE_TTL", "soon", "unit"),
+        ("IRONIC_ORPHAN_GRACE", "60", "unit"),
         (
             "LIVE_ISO_FORCE_PERSISTENT_BOOT_DEVICE",
             "always",
