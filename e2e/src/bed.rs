@@ -29,12 +29,39 @@ pub struct Bed {
     pub netns: String,
     /// What the programs run as.
     pub mode: Mode,
+    /// Address of the management cluster in the namespace.
+    pub address: &'static str,
+    /// The first port that programs without a port of their own get.
+    pub ports: u16,
 }
 
 /// Address of the bed inside its namespace; not a loopback one, because EndpointSlices refuse these.
 pub const ADDRESS: &str = "10.123.0.1";
 
 impl Bed {
+    /// The bed of `hack/quickstart.sh`.
+    pub const fn new(root: PathBuf, dir: PathBuf, netns: String, mode: Mode) -> Self {
+        Self {
+            root,
+            dir,
+            netns,
+            mode,
+            address: ADDRESS,
+            ports: 20_000,
+        }
+    }
+
+    /// Another management cluster beside this one; its programs run as processes.
+    pub fn second(&self) -> Self {
+        Self {
+            dir: self.dir.join("second"),
+            mode: Mode::Processes,
+            address: "10.125.0.1",
+            ports: 30_000,
+            ..self.clone()
+        }
+    }
+
     /// State of the Cluster API part.
     pub fn capi_dir(&self) -> PathBuf {
         self.dir.join("capi")
@@ -77,7 +104,8 @@ impl Bed {
             )
             .env("TB_IMAGES", self.dir.join("images"))
             .env("TB_NETNS", &self.netns)
-            .env("TB_IP", ADDRESS);
+            .env("TB_IP", self.address)
+            .env("TB_PORT_BASE", self.ports.to_string());
         command.envs(env.iter().copied());
         output(command, &format!("capi.sh {}", args.join(" "))).await
     }

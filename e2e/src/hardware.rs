@@ -203,6 +203,26 @@ impl Hardware {
         Ok(booted)
     }
 
+    /// What ironic-sim saw being done to servers, in order: the number of the deed, the deed, the server.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn deeds(&self) -> Result<BTreeMap<u64, String>> {
+        let url = format!("http://{}/sim/v1/actions", sim_host(self.kind));
+        let logs: Vec<Value> = self.get(&url).await?;
+        let mut deeds = BTreeMap::new();
+        for log in &logs {
+            for action in log["actions"].as_array().into_iter().flatten() {
+                let number = action["number"].as_u64().context("an action without a number")?;
+                deeds.insert(
+                    number,
+                    format!("{} {} by {}", action["deed"], log["name"], action["asked"]),
+                );
+            }
+        }
+        Ok(deeds)
+    }
+
     /// How often ironic-sim saw the server of a host boot.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::bed::{ADDRESS, Bed, Mode};
+use crate::bed::{Bed, Mode};
 use crate::hardware::{Hardware, Kind};
 use crate::progress::Progress;
 use crate::tour::Plan;
@@ -207,7 +207,9 @@ async fn start_processes(bed: &Bed, election: bool) -> Result<()> {
     let elect = format!("--leader-elect={election}");
     let (bmo, capm3) = (service("metal3-bmo")?, service("metal3-capm3")?);
     let (bmo, capm3) = (bmo.to_string_lossy(), capm3.to_string_lossy());
-    let grpc = format!("--grpc-bind-address={ADDRESS}:8443");
+    let grpc = format!("--grpc-bind-address={}:8443", bed.address);
+    // Two management clusters in one network namespace share its hosts file.
+    let service = format!("--host-service-address=https://{}:8443", bed.address);
     let bmo = [
         "hostpod",
         NAMESPACE,
@@ -228,6 +230,7 @@ async fn start_processes(bed: &Bed, election: bool) -> Result<()> {
         "--diagnostics-address=127.0.0.1:@m",
         "--insecure-diagnostics=true",
         "--webhook-port=@w",
+        &service,
         &elect,
     ];
     tokio::try_join!(bed.capi(&bmo), bed.capi(&capm3))?;

@@ -148,6 +148,7 @@ E
 cmd_up() {
   local P=$TB_DIR/pki controllers='*,-deployment-controller,-replicaset-controller,-node-lifecycle-controller,-node-ipam-controller' preparing=
   mkdir -p "$P" "$TB_DIR/data" "$TB_DIR/log"
+  ip addr add "$TB_IP/32" dev lo 2>/dev/null || true      # of a second management cluster in the namespace
   echo "$TB_MODE" >"$TB_DIR/mode"
   [ -s "$P/admin.kubeconfig" ] || management_pki
   if [ "$TB_MODE" = pods ]; then

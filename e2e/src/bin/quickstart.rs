@@ -102,12 +102,7 @@ async fn run(cli: Cli) -> Result<()> {
         report: file,
         command,
     } = cli;
-    let bed = Bed {
-        root,
-        dir,
-        netns,
-        mode,
-    };
+    let bed = Bed::new(root, dir, netns, mode);
     let report = match command {
         Command::Up {
             install,

@@ -4,9 +4,11 @@
 //! * [`rollout`]: machines are replaced; hosts are reused or given back
 //! * [`health`]: a MachineHealthCheck finds a sick Node
 //! * [`class`]: a second Cluster, from our ClusterClass
+//! * [`pivot`]: everything moves to another management cluster, and back
 
 mod class;
 mod health;
+mod pivot;
 mod rollout;
 
 use std::collections::BTreeSet;
@@ -42,6 +44,8 @@ pub enum Part {
     Health,
     /// A Cluster from a ClusterClass.
     Class,
+    /// To another management cluster, and back.
+    Pivot,
 }
 
 /// Goes through these parts, or all; the workload cluster of `up` is as it was afterwards, on other hosts.
@@ -102,16 +106,20 @@ impl Contract {
                 health::returns(self).await?;
                 health::replaced(self, broken).await?;
             }
-            Ok(())
+            Ok::<_, anyhow::Error>(())
         };
         let class = async {
             if wanted(Part::Class) {
                 class::run(self).await?;
             }
-            Ok(())
+            Ok::<_, anyhow::Error>(())
         };
         // Most of the one is waiting for two reboots to fail.
-        tokio::try_join!(health, class).map(drop)
+        tokio::try_join!(health, class)?;
+        if wanted(Part::Pivot) {
+            pivot::run(self).await?;
+        }
+        Ok(())
     }
 
     fn hosts(&self) -> Api<BareMetalHost> {
