@@ -10,10 +10,13 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// How to log and where traces go.
 #[derive(Args, Clone, Debug)]
@@ -75,21 +78,53 @@ pub fn init(service: &'static str, version: &'static str, args: &TelemetryArgs) 
             .with_writer(std::io::stderr)
             .boxed(),
     };
-    let provider = args
-        .otlp_endpoint
-        .as_deref()
-        .map(|endpoint| exporter(service, version, endpoint))
-        .transpose()?;
-    let traces = provider
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
+    let (traces, guard) = match args.otlp_endpoint.as_deref() {
+        Some(endpoint) => {
+            let (traces, guard) = traces(service, version, endpoint)?;
+            (Some(traces), guard)
+        }
+        None => (None, Guard { provider: None }),
+    };
+    // Also without traces of our own: the trace of a caller is passed on and told in the audit line.
     global::set_text_map_propagator(TraceContextPropagator::new());
     tracing_subscriber::registry()
         .with(traces)
         .with(lines.with_filter(filter))
         .try_init()
         .context("logging was started already")?;
-    Ok(Guard { provider })
+    Ok(guard)
+}
+
+/// What sends our spans to an OTLP endpoint (gRPC), until the guard is dropped.
+///
+/// # Errors
+/// When the endpoint cannot be used.
+pub fn traces<S>(
+    service: &'static str,
+    version: &'static str,
+    endpoint: &str,
+) -> Result<(impl Layer<S> + Send + Sync + use<S>, Guard)>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let provider = exporter(service, version, endpoint)?;
+    let layer = layer(&provider, service);
+    let provider = Some(provider);
+    Ok((layer, Guard { provider }))
+}
+
+fn layer<S>(provider: &SdkTracerProvider, service: &'static str) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
+    layer.with_filter(filter_fn(is_ours))
+}
+
+/// What libraries tell stays here: they may tell of contents (bodies, headers), and to send a trace makes spans of its own,
+/// without end.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("metal3") && *metadata.level() <= Level::INFO
 }
 
 /// The filter that was asked for, without what others log of calls that we make: a failure of those is told by us, as an
@@ -176,6 +211,8 @@ impl Extractor for Incoming<'_> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SpanData, SpanExporter};
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -242,5 +279,49 @@ mod tests {
             assert!(log.contains("ours"), "{text}: {log}");
             assert_eq!(log.contains("failed with error"), told, "{text}: {log}");
         }
+    }
+
+    #[derive(Clone, Debug, Default)]
+    struct Sent(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Sent {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_our_own_spans_and_events_leave_the_process() {
+        let sent = Sent::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(sent.clone())
+            .build();
+        let subscriber = tracing_subscriber::registry().with(layer(&provider, "test"));
+        tracing::subscriber::with_default(subscriber, || {
+            let ours = tracing::info_span!(target: "metal3_bmo::host", "ours").entered();
+            tracing::info!(target: "metal3_bmo::host", "told by us");
+            tracing::debug!(target: "metal3_bmo::host", "details");
+            tracing::error!(target: "h2::codec", "told by a library");
+            let theirs = tracing::info_span!(target: "h2::client", "theirs").entered();
+            tracing::info_span!(target: "metal3_ironic", "below").in_scope(|| ());
+            drop(theirs);
+            tracing::debug_span!(target: "metal3_bmo::host", "fine grained").in_scope(|| ());
+            drop(ours);
+        });
+        let sent = sent.0.lock().unwrap();
+        let names: Vec<_> = sent.iter().map(|span| span.name.as_ref()).collect();
+        assert_eq!(names, ["below", "ours"]);
+        let events: Vec<_> = sent
+            .iter()
+            .flat_map(|span| span.events.iter())
+            .map(|event| event.name.as_ref())
+            .collect();
+        assert_eq!(events, ["told by us"]);
+        assert_eq!(
+            sent[0].parent_span_id,
+            sent[1].span_context.span_id(),
+            "the span of a library in between is passed over"
+        );
     }
 }
