@@ -12,6 +12,7 @@ use metal3_kit::tls::OfferArgs;
 
 use crate::check::CheckArgs;
 use crate::hosts::HostServiceArgs;
+use crate::migrate::Phase;
 
 /// Lends bare metal hosts to the Machines of Cluster API.
 #[derive(Parser, Clone, Debug)]
@@ -101,6 +102,9 @@ pub struct Args {
     /// 0s: until somebody comes.
     #[arg(long, default_value = "6h")]
     pub node_reuse_timeout: SignedDuration,
+    /// Parts of the migration of stored objects to the version of today that are left out, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub skip_crd_migration_phases: Vec<Phase>,
     /// Verbosity as in other Kubernetes programs: 4 is debug, 5 is trace.
     #[arg(short = 'v', long = "v", default_value_t = 0)]
     pub verbosity: u8,
@@ -163,9 +167,6 @@ pub struct UnusedArgs {
     /// Accepted for compatibility; address pools come with a later release.
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bmh_name_based_preallocation: bool,
-    /// Accepted for compatibility; stored versions are not migrated by this release.
-    #[arg(long)]
-    pub skip_crd_migration_phases: Option<String>,
 }
 
 impl Args {
@@ -213,7 +214,6 @@ impl Args {
             metal3machinetemplate_concurrency,
             metal3remediation_concurrency,
             enable_bmh_name_based_preallocation,
-            skip_crd_migration_phases,
         } = &self.unused;
         for (flag, given) in [
             (
@@ -251,7 +251,6 @@ impl Args {
                 "--enable-bmh-name-based-preallocation",
                 *enable_bmh_name_based_preallocation,
             ),
-            ("--skip-crd-migration-phases", skip_crd_migration_phases.is_some()),
         ] {
             if given {
                 tracing::warn!(
@@ -311,7 +310,9 @@ mod tests {
             "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA",
             "-v=4",
             "--logging-format=json",
+            "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields",
         ]);
+        assert_eq!(args.skip_crd_migration_phases, [Phase::Store, Phase::Clean]);
         assert!(args.lease.leader_elect && !args.insecure_diagnostics);
         assert!(args.tls.offer().is_ok());
         assert_eq!(args.telemetry().log_filter, "info,metal3_capm3=debug");

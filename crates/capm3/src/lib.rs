@@ -6,7 +6,7 @@
 //!   decides. `objects.rs` is what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
 //! * `workload/` looks at the Nodes of workload clusters.
-//! * `webhook.rs` converts and admits objects.
+//! * `webhook.rs` converts and admits objects, `migrate.rs` stores old ones anew.
 
 mod args;
 mod check;
@@ -16,6 +16,7 @@ mod hosts;
 mod interruptions;
 mod machine;
 mod metrics;
+mod migrate;
 mod objects;
 mod run;
 mod wake;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hosts::{self, Counting, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
+use crate::migrate::Migration;
 use crate::objects::Objects;
 use crate::wake::{Waiting, Wakes};
 use crate::watch::{Watch, Watched};
@@ -97,6 +98,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         "metal3machine controller",
         controller.run(machines_woken, shutdown.clone()),
     );
+    migrate(&args, &client, &leadership, &mut tasks, &shutdown);
     let controller = cluster::Controller {
         client,
         leadership,
@@ -115,6 +117,32 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         probes::serve(&probing.0, readiness, probing.1).await
     });
     tasks.join().await
+}
+
+/// Definitions are of the whole cluster, and so is the right to migrate: who looks at one namespace cannot.
+fn migrate(
+    args: &Args,
+    client: &Client,
+    leadership: &Leadership,
+    tasks: &mut TaskSet,
+    shutdown: &CancellationToken,
+) {
+    if !args.namespace.is_empty() {
+        return;
+    }
+    let migration = Migration {
+        client: client.clone(),
+        leadership: leadership.clone(),
+        definitions: webhook::definitions().collect(),
+        skipped: args.skip_crd_migration_phases.clone(),
+    };
+    let shutdown = shutdown.clone();
+    tasks.spawn("migration of stored objects", async move {
+        migration.run(shutdown.clone()).await;
+        // A part that ends is taken for one that failed.
+        shutdown.cancelled().await;
+        Ok(())
+    });
 }
 
 /// Metrics as the flags say; with the certificate of the webhooks, so that scrapers can verify it.

@@ -64,7 +64,7 @@ pub(crate) fn all() -> Webhooks {
         })
 }
 
-/// Kinds with two versions; `rbac/self-signed-cluster-rules.yaml` of the chart names them too.
+/// Kinds with two versions; the rules in `rbac/` of the chart name them too.
 const CONVERTED: [&str; 9] = [
     "metal3clusters",
     "metal3clustertemplates",
@@ -83,10 +83,15 @@ pub(crate) fn callers() -> Vec<Target> {
         Target::Mutating("capm3-mutating-webhook-configuration".into()),
         Target::Validating("capm3-validating-webhook-configuration".into()),
     ];
-    callers.extend(
-        CONVERTED.map(|plural| Target::Conversion(format!("{plural}.infrastructure.cluster.x-k8s.io"))),
-    );
+    callers.extend(definitions().map(Target::Conversion));
     callers
+}
+
+/// Names of the definitions of these kinds.
+pub(crate) fn definitions() -> impl Iterator<Item = String> {
+    CONVERTED
+        .into_iter()
+        .map(|plural| format!("{plural}.infrastructure.cluster.x-k8s.io"))
 }
 
 fn path(verb: &str, kind: &str) -> String {

@@ -4,14 +4,15 @@ use metal3_testkit::{ControlPlane, wait, workspace};
 
 use crate::hosts::Hosts;
 use crate::program::{Launch, Place, token_file};
-use crate::world::account;
 
 #[tokio::test]
 async fn what_is_missing_is_said_and_the_provider_becomes_ready_when_it_comes() {
     let plane = ControlPlane::start().await.unwrap();
     let crds = workspace().join("charts/metal3-crds/templates");
     plane.install_crds(&crds).await.unwrap();
-    let account = account(&plane, "capm3-system", "capm3").await;
+    // It looks at all namespaces, and therefore migrates.
+    let rules = crate::migrate::rules();
+    let account = plane.account("capm3-system", "capm3", &rules).await.unwrap();
     let (place, hosts) = (Place::new(), Hosts::new("capm3-system"));
     let _serving = place.open(&hosts).await;
     let capm3 = Launch {

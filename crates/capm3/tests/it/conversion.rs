@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::webhooks::{BEFORE, GROUP, get, path, send, shared};
 
 /// One object of each kind, in both versions.
-fn samples() -> Vec<(String, [Value; 2])> {
+pub(crate) fn samples() -> Vec<(String, [Value; 2])> {
     let folder = workspace().join("crates/api/tests/samples");
     let mut samples = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -18,6 +18,7 @@ mod lab;
 mod leader;
 mod life;
 mod metrics;
+mod migrate;
 mod outage;
 mod parents;
 mod pause;

@@ -17,7 +17,6 @@ use tokio::sync::OnceCell;
 use crate::hosts::Hosts;
 use crate::lab::Lab;
 use crate::program::{Capm3, Launch, Place, token_file};
-use crate::world::account;
 
 pub(crate) const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 /// Namespace of what was stored before the webhooks came.
@@ -47,7 +46,12 @@ async fn start() -> Webhooks {
     store_bad_objects(&plane).await;
     plane.install_crds(&crds).await.unwrap();
 
-    let account = account(&plane, "capm3-system", "capm3-manager").await;
+    // It looks at all namespaces, and therefore migrates.
+    let rules = crate::migrate::rules();
+    let account = plane
+        .account("capm3-system", "capm3-manager", &rules)
+        .await
+        .unwrap();
     let place = Place::new();
     let launch = Launch {
         kubeconfig: &account.kubeconfig,

@@ -76,6 +76,7 @@ fn roles_are_the_lists_that_the_tests_run_under() {
         } else {
             want(0, "", &bmo);
             want(1, "", &capm3);
+            want(1, "", &rules("metal3-capm3", "migration-cluster-rules"));
         }
         if matches!(*case, "self-signed" | "sim") {
             want(0, helm::NAMESPACE, &rules("metal3-bmo", "self-signed-rules"));
