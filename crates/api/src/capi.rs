@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
+use crate::infra::v1beta2::DeprecatedStatus;
+
 /// What we read of a Cluster's spec.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -76,6 +78,9 @@ pub struct ClusterStatus {
     /// One word for what the cluster is doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// What v1beta1 reported, as long as Cluster API has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<DeprecatedStatus>,
 }
 
 /// Milestones of a Cluster.

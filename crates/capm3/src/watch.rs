@@ -13,6 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use metal3_api::capi::{Cluster, Machine};
+use metal3_capm3_core::machine::infrastructure_provisioned;
 use metal3_kit::backoff::Backoff;
 use metal3_kit::probes::Condition;
 use serde::de::DeserializeOwned;
@@ -297,11 +298,7 @@ impl Watched for Machine {
 
 impl Watched for Cluster {
     fn mark(&self, hasher: &mut DefaultHasher) {
-        let provisioned = self
-            .status
-            .as_ref()
-            .and_then(|status| status.initialization.as_ref())
-            .and_then(|initialization| initialization.infrastructure_provisioned);
+        let provisioned = infrastructure_provisioned(self);
         let infra = self
             .spec
             .infrastructure_ref

@@ -190,6 +190,20 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     normal::plan(view, owner, seen, draft)
 }
 
+/// Whether Cluster API says that the infrastructure of a Cluster is there, if need be by the condition of v1beta1.
+pub fn infrastructure_provisioned(cluster: &Cluster) -> bool {
+    let Some(status) = &cluster.status else {
+        return false;
+    };
+    let told = status.initialization.as_ref();
+    if let Some(provisioned) = told.and_then(|told| told.infrastructure_provisioned) {
+        return provisioned;
+    }
+    let old = status.deprecated.as_ref().and_then(|old| old.v1beta1.as_ref());
+    let mut conditions = old.into_iter().flat_map(|old| &old.conditions);
+    conditions.any(|condition| condition.type_ == "InfrastructureReady" && condition.status == "True")
+}
+
 /// What is still missing around the machine.
 fn infrastructure(view: &View<'_>) -> Option<Wait> {
     let name = view.cluster_name();
@@ -215,12 +229,7 @@ fn infrastructure(view: &View<'_>) -> Option<Wait> {
             remedy: "",
         });
     }
-    let ready = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.initialization.as_ref())
-        .and_then(|initialization| initialization.infrastructure_provisioned);
-    (ready != Some(true)).then(|| Wait {
+    (!infrastructure_provisioned(cluster)).then(|| Wait {
         reason: Reason::WaitingForInfrastructure,
         message: format!("the infrastructure of Cluster {name} is not provisioned yet"),
         remedy: "",

@@ -179,7 +179,7 @@ impl World {
                 Step::Ask(ask) => {
                     let answer = if number == usize::from(fault) {
                         // The service did it and the answer was lost, or it did nothing; the core is told the same.
-                        if asks % 2 == 0 {
+                        if asks.is_multiple_of(2) {
                             self.answer(&ask);
                         }
                         failure(&ask)
@@ -194,8 +194,7 @@ impl World {
 
     /// As the shell: finalizer added, metadata and spec; status; finalizer dropped.
     fn commit(&mut self, verdict: &Verdict, writes: u8) {
-        let before = self.fixture.clone();
-        let mut after = before.clone();
+        let mut after = self.fixture.clone();
         after.apply(verdict);
         if writes >= 1 {
             let annotations = after.machine.metadata.annotations.clone();

@@ -102,6 +102,36 @@ fn what_is_missing_around_the_machine_is_named() {
 }
 
 #[test]
+fn a_cluster_that_tells_of_its_infrastructure_only_as_v1beta1_did_is_believed() {
+    let told = |status: &str, initialization: serde_json::Value| {
+        Fixture::new().guarded().with(|f| {
+            let status = serde_json::json!({
+                "initialization": initialization,
+                "deprecated": {"v1beta1": {"conditions": [{
+                    "type": "InfrastructureReady", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}},
+            });
+            f.cluster.as_mut().unwrap().status = serde_json::from_value(status).unwrap();
+        })
+    };
+    let nothing = serde_json::json!({});
+    assert!(matches!(asked(&told("True", nothing.clone()), []), Ask::Claim(_)));
+    let no = serde_json::json!({"infrastructureProvisioned": false});
+    for fixture in [told("False", nothing), told("True", no)] {
+        let verdict = finished(&fixture, []);
+        let reason = verdict.waiting.unwrap().reason;
+        assert_eq!(reason.as_str(), "WaitingForClusterInfrastructureReady");
+    }
+}
+
+#[test]
+fn an_owner_that_is_gone_is_told_from_one_that_never_was() {
+    let gone = finished(&running().with(|f| f.owner = None), []);
+    let message = gone.waiting.unwrap().message;
+    assert_eq!(message, "Machine ns/m, the owner, does not exist");
+    assert_eq!(gone.status.initialization.unwrap().provisioned, Some(true));
+}
+
+#[test]
 fn the_finalizer_is_written_before_a_host_is_claimed() {
     let verdict = finished(&Fixture::new(), []);
     assert_eq!(

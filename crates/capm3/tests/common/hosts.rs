@@ -105,7 +105,7 @@ impl Hosts {
         self.tell(message);
     }
 
-    fn tell(&self, message: WatchHostsResponse) {
+    pub(crate) fn tell(&self, message: WatchHostsResponse) {
         // Fails only when nobody listens.
         let _ = self.stream.lock().unwrap().send(message);
     }

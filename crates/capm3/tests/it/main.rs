@@ -9,6 +9,7 @@
 mod absent;
 mod admission;
 mod bad_network;
+mod broken;
 mod check;
 mod conversion;
 mod crash;
