@@ -82,7 +82,8 @@ impl View {
             .filter(|machine| text(&machine.data, "/status/phase") == "Running")
             .count();
         let (cluster, control_plane) = self.availability().await?;
-        if running == machines && cluster && control_plane {
+        // One that is on its way, or going, may not be counted yet by those above it.
+        if running == machines && found.len() == machines && cluster && control_plane {
             return Ok(());
         }
         let states: Vec<String> = found
@@ -90,8 +91,9 @@ impl View {
             .map(|machine| format!("{}: {}", machine.name_any(), machine_state(machine)))
             .collect();
         Err(format!(
-            "{running} of {machines} Machines run, Cluster available: {cluster}, control plane available: \
+            "{running} of {} Machines run, {machines} are to; Cluster available: {cluster}, control plane available: \
              {control_plane}; {}; {}",
+            found.len(),
             states.join("; "),
             self.summary(&hosts)
         ))

@@ -38,8 +38,10 @@ const BOUND: Duration = Duration::from_secs(600);
 /// A part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Machines are replaced.
-    Rollout,
+    /// The control plane grows, is upgraded and shrinks.
+    ControlPlane,
+    /// The workers are replaced.
+    Workers,
     /// A Node falls sick and comes back; then one that does not.
     Health,
     /// A Cluster from a ClusterClass.
@@ -97,8 +99,10 @@ struct Contract {
 impl Contract {
     async fn steps(&self, broken: &Broken, parts: &[Part]) -> Result<()> {
         let wanted = |part| parts.is_empty() || parts.contains(&part);
-        if wanted(Part::Rollout) {
+        if wanted(Part::ControlPlane) {
             rollout::control_plane(self).await?;
+        }
+        if wanted(Part::Workers) {
             rollout::workers(self).await?;
         }
         let health = async {

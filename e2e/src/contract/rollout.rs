@@ -52,9 +52,12 @@ pub(super) async fn control_plane(contract: &Contract) -> Result<()> {
     contract
         .progress
         .step("KubeadmControlPlane: back to 1 machine; no host stays reserved");
-    contract
-        .patch("kubeadmcontrolplane", CLUSTER, &json!({"spec": {"replicas": 1}}))
-        .await?;
+    // Fewer than three cannot be rolled out without one more.
+    let change = json!({"spec": {
+        "replicas": 1,
+        "rollout": {"strategy": {"rollingUpdate": {"maxSurge": 1}}},
+    }});
+    contract.patch("kubeadmcontrolplane", CLUSTER, &change).await?;
     contract.settled(workers + 1, &new, 1).await?;
     contract.free(contract.plan.hosts - workers - 1).await
 }
