@@ -138,6 +138,40 @@ fn defaults_of_variables_are_texts() {
 }
 
 #[test]
+fn the_example_variables_are_all_that_the_template_of_a_cluster_needs() {
+    let templates = helm::root().join("templates");
+    let read = |file: &str| fs::read_to_string(templates.join(file)).unwrap();
+    let example = read("example_variables.rc");
+    let mut values: Vec<(&str, &str)> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+        .map(|(name, value)| (name, value.trim_matches('"')))
+        .collect();
+    let template = read("cluster-template.yaml");
+    for (name, _) in &values {
+        assert!(
+            template.contains(&format!("${{{name}")),
+            "{name} is not in the template"
+        );
+    }
+    // What clusterctl sets from its own flags.
+    values.extend([
+        ("CLUSTER_NAME", "c"),
+        ("NAMESPACE", "ns"),
+        ("KUBERNETES_VERSION", "v1.36.1"),
+        ("CONTROL_PLANE_MACHINE_COUNT", "3"),
+        ("WORKER_MACHINE_COUNT", "2"),
+    ]);
+    let objects = helm::objects(&filled_in(&template, &values));
+    let cluster = helm::find(&objects, "Metal3Cluster ns/c");
+    assert_eq!(
+        cluster["spec"]["controlPlaneEndpoint"]["host"],
+        "192.0.2.249",
+        "{cluster}"
+    );
+}
+
+#[test]
 fn another_version_can_be_released() {
     let out = dist("next", &["--version", "v0.3.0", "--image-tag", "test"]);
     let folder = out.join("infrastructure-metal3/v0.3.0");
@@ -188,5 +222,5 @@ fn another_version_can_be_released() {
         .output()
         .unwrap();
     let checked = String::from_utf8(sums.stdout).unwrap();
-    assert!(sums.status.success() && checked.lines().count() == 7, "{checked}");
+    assert!(sums.status.success() && checked.lines().count() == 8, "{checked}");
 }
