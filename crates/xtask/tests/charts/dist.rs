@@ -165,8 +165,7 @@ fn the_example_variables_are_all_that_the_template_of_a_cluster_needs() {
     let objects = helm::objects(&filled_in(&template, &values));
     let cluster = helm::find(&objects, "Metal3Cluster ns/c");
     assert_eq!(
-        cluster["spec"]["controlPlaneEndpoint"]["host"],
-        "192.0.2.249",
+        cluster["spec"]["controlPlaneEndpoint"]["host"], "192.0.2.249",
         "{cluster}"
     );
 }
