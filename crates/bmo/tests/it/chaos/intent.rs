@@ -264,3 +264,24 @@ fn what_nobody_asked_for_is_not_explained() {
         }
     }
 }
+
+#[test]
+fn what_is_asked_for_afterwards_explains_nothing() {
+    let deeds = [
+        (Deed::Deploy, Operation::Deploy, "a"),
+        (Deed::Undeploy, Operation::Undeploy, ""),
+    ];
+    let made = Intent::now(Wish::Create(Some("a".to_owned())));
+    let log = log(&deeds);
+    let late = Intent {
+        at: log.actions[1].at + jiff::SignedDuration::from_nanos(1),
+        wish: Wish::Delete,
+    };
+    let why = unexplained(&[made.clone(), late], &log);
+    assert!(why.as_ref().is_some_and(|why| why.contains("is to stay")), "{why:?}");
+    let timely = Intent {
+        at: log.actions[1].at,
+        wish: Wish::Delete,
+    };
+    assert_eq!(unexplained(&[made, timely], &log), None);
+}
