@@ -278,7 +278,10 @@ fn what_is_asked_for_afterwards_explains_nothing() {
         wish: Wish::Delete,
     };
     let why = unexplained(&[made.clone(), late], &log);
-    assert!(why.as_ref().is_some_and(|why| why.contains("is to stay")), "{why:?}");
+    assert!(
+        why.as_ref().is_some_and(|why| why.contains("is to stay")),
+        "{why:?}"
+    );
     let timely = Intent {
         at: log.actions[1].at,
         wish: Wish::Delete,
