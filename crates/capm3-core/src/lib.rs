@@ -18,3 +18,4 @@ pub mod condition;
 pub mod host;
 pub mod machine;
 pub mod node;
+pub mod remediation;
