@@ -53,6 +53,10 @@ pub enum Reason {
     Paused,
     /// Not paused.
     NotPaused,
+    /// The host of a paused Cluster could not be paused.
+    PauseSetFailed,
+    /// That pause could not be ended.
+    PauseRemoveFailed,
     /// No Machine owns the object yet.
     WaitingForOwner,
     /// Ours: no Cluster owns the object yet.
@@ -114,6 +118,8 @@ impl Reason {
             Self::ReadyUnknown => "ReadyUnknown",
             Self::Paused => "Paused",
             Self::NotPaused => "NotPaused",
+            Self::PauseSetFailed => "BareMetalHostPauseAnnotationSetFailed",
+            Self::PauseRemoveFailed => "BareMetalHostPauseAnnotationRemoveFailed",
             Self::WaitingForOwner => "WaitingForMetal3MachineOwnerRef",
             Self::WaitingForClusterOwner => "WaitingForClusterOwnerRef",
             Self::WaitingForInfrastructure => "WaitingForClusterInfrastructureReady",
@@ -145,7 +151,9 @@ impl Reason {
     /// A person should look at it: the event is a warning.
     const fn alarming(self) -> bool {
         match self {
-            Self::AssociateFailed
+            Self::PauseSetFailed
+            | Self::PauseRemoveFailed
+            | Self::AssociateFailed
             | Self::SeveralHosts
             | Self::HostMissing
             | Self::HostTaken

@@ -73,6 +73,8 @@ pub struct HostSummary {
     pub cleaning_mode: String,
     /// `status.errorMessage`; empty when it is well.
     pub error: String,
+    /// Paused by this provider, so that it can be moved to another cluster.
+    pub paused_for_move: bool,
     /// Why it is where it is.
     pub wait: Option<HostWait>,
     /// IP addresses found by inspection, in the order of interfaces.
@@ -156,6 +158,7 @@ mod tests {
             requested: false,
             cleaning_mode: String::new(),
             error: String::new(),
+            paused_for_move: false,
             wait: None,
             ips: vec!["10.0.0.2".into(), String::new(), "fe80::1".into()],
             hostname: "node-1".into(),

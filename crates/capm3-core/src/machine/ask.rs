@@ -1,6 +1,6 @@
 //! What may be asked of the shell, and what it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reuse::{Parent, Reservation, Reservations, Successor};
 use crate::host::{Consumer, HostKey, HostSummary, Rejection};
@@ -52,6 +52,22 @@ pub enum Ask {
         consumer: Consumer,
         /// `metadata` or `disabled`.
         mode: String,
+    },
+    /// Pause the host for `clusterctl move`. Answer: [`Answer::MovePrepared`].
+    PrepareMove {
+        /// Which.
+        host: HostKey,
+        /// Whose.
+        consumer: Consumer,
+    },
+    /// End that pause. Answer: [`Answer::Resumed`].
+    ResumeAfterMove {
+        /// Which.
+        host: HostKey,
+        /// Whose.
+        consumer: Consumer,
+        /// The label that the host must have.
+        cluster_name: String,
     },
     /// All hosts of a consumer. Answer: [`Answer::Held`].
     Held(Consumer),
@@ -161,6 +177,8 @@ pub enum Released {
     Done,
     /// It takes time; where it is.
     Waiting(String),
+    /// Nothing happens to it, because it is still paused from a move.
+    PausedForMove,
 }
 
 /// The host service did not do what was asked, for a reason that is not the host's.
@@ -191,6 +209,10 @@ pub enum Answer {
     Release(HostKey, Released),
     /// To [`Ask::Cleaning`].
     Cleaning,
+    /// To [`Ask::PrepareMove`]; also when the host is gone or somebody else's, and is none of ours to be moved.
+    MovePrepared(HostKey),
+    /// To [`Ask::ResumeAfterMove`]; why it was refused, if it was.
+    Resumed(HostKey, Option<String>),
     /// To [`Ask::Held`].
     Held(Vec<HostKey>),
     /// To [`Ask::Successor`].
@@ -212,6 +234,8 @@ pub struct Seen {
     pub(super) releases: BTreeMap<HostKey, Released>,
     pub(super) held: Option<Vec<HostKey>>,
     pub(super) cleaned: bool,
+    pub(super) prepared: BTreeSet<HostKey>,
+    pub(super) resumed: BTreeMap<HostKey, Option<String>>,
     pub(super) successor: Option<Successor>,
     pub(super) ended: bool,
     pub(super) trouble: Option<Trouble>,
@@ -231,6 +255,14 @@ impl Seen {
             }
             Answer::Held(hosts) => self.held = Some(hosts),
             Answer::Cleaning => self.cleaned = true,
+            Answer::MovePrepared(host) => {
+                self.prepared.insert(host);
+            }
+            Answer::Resumed(host, refused) => {
+                // Whether it is given back is to be asked anew.
+                self.releases.remove(&host);
+                self.resumed.insert(host, refused);
+            }
             Answer::Successor(successor) => self.successor = Some(successor),
             Answer::ReservationsEnded => self.ended = true,
             Answer::Trouble(trouble) => self.trouble = Some(trouble),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ask::{Ask, Released, Seen};
 use super::draft::{Draft, Requeue, host_annotation};
 use super::reuse::{self, Fate, Parent, Reservation, Reservations, Successor};
-use super::{Step, View};
+use super::{Step, View, moving};
 use crate::condition::{Event, Reason, Type, Wait};
 use crate::host::HostKey;
 
@@ -101,19 +101,27 @@ fn release(
     draft: &Draft,
 ) -> Result<(), Box<Step>> {
     let mut draft = draft.clone();
+    let mut wait = |message: String| {
+        draft.requeue(Requeue::After(RETRY));
+        let wait = Wait {
+            reason: Reason::Deleting,
+            message,
+            remedy: "",
+        };
+        Err(Box::new(draft.clone().wait(Type::MetaData, wait)))
+    };
     match seen.releases.get(host) {
         Some(Released::Done) => Ok(()),
-        Some(Released::Waiting(progress)) => {
-            draft.requeue(Requeue::After(RETRY));
-            Err(Box::new(draft.wait(
-                Type::MetaData,
-                Wait {
-                    reason: Reason::Deleting,
-                    message: format!("host {host} is being given back: {progress}"),
-                    remedy: "",
-                },
-            )))
-        }
+        Some(Released::Waiting(progress)) => wait(format!("host {host} is being given back: {progress}")),
+        Some(Released::PausedForMove) => match seen.resumed.get(host) {
+            None => Err(Box::new(moving::ask_to_resume(view, host, seen, draft))),
+            Some(refused) => {
+                let why = refused.as_deref().unwrap_or("its pause is being ended");
+                wait(format!(
+                    "host {host} cannot be given back while it is paused: {why}"
+                ))
+            }
+        },
         None => {
             let ask = Ask::Release {
                 host: host.clone(),

@@ -215,30 +215,27 @@ impl Draft {
         let Some(trouble) = &seen.trouble else {
             return Step::Ask(Box::new(ask));
         };
-        let wait = match trouble {
-            Trouble::Unavailable(message) => Wait {
-                reason: Reason::HostServiceUnavailable,
-                message: message.clone(),
-                remedy: "check that the bare-metal operator runs and --host-service-address is right; nothing is lost \
-                         meanwhile",
-            },
-            Trouble::Denied(message) => Wait {
-                reason: Reason::HostServiceDenied,
-                message: message.clone(),
-                remedy: "grant the provider's ServiceAccount the verbs on hosts.host.metal3.io and check its token",
-            },
-            Trouble::Invalid(message) => Wait {
-                reason: Reason::InvalidConfiguration,
-                message: message.clone(),
-                remedy: "correct the Metal3Machine, or the template it was made from",
-            },
-        };
+        let wait = told(trouble);
         self.requeue = Requeue::Backoff;
         // A running machine does not become unready because somebody else is away.
         if self.is_provisioned() && type_ == Type::HostProvisioned {
             return self.finish(Some(wait));
         }
         self.wait(type_, wait)
+    }
+
+    /// Asks the host service to pause the host or to end that, or tells that it could not be done. The pass is repeated
+    /// until it is: `clusterctl move` waits for it.
+    pub(super) fn ask_about_pause(mut self, seen: &Seen, failed: Reason, ask: Ask) -> Step {
+        let Some(trouble) = &seen.trouble else {
+            return Step::Ask(Box::new(ask));
+        };
+        self.requeue = Requeue::Backoff;
+        let wait = Wait {
+            reason: failed,
+            ..told(trouble)
+        };
+        self.wait(Type::Paused, wait)
     }
 
     pub(super) fn finish(mut self, waiting: Option<Wait>) -> Step {
@@ -259,6 +256,28 @@ impl Draft {
             waiting,
             requeue: self.requeue,
         }))
+    }
+}
+
+/// What a failed call is told as.
+fn told(trouble: &Trouble) -> Wait {
+    match trouble {
+        Trouble::Unavailable(message) => Wait {
+            reason: Reason::HostServiceUnavailable,
+            message: message.clone(),
+            remedy: "check that the bare-metal operator runs and --host-service-address is right; nothing is lost \
+                     meanwhile",
+        },
+        Trouble::Denied(message) => Wait {
+            reason: Reason::HostServiceDenied,
+            message: message.clone(),
+            remedy: "grant the provider's ServiceAccount the verbs on hosts.host.metal3.io and check its token",
+        },
+        Trouble::Invalid(message) => Wait {
+            reason: Reason::InvalidConfiguration,
+            message: message.clone(),
+            remedy: "correct the Metal3Machine, or the template it was made from",
+        },
     }
 }
 

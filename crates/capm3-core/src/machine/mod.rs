@@ -1,13 +1,14 @@
 //! One Metal3Machine: claim a host, run the image on it, link its Node; in the end, give the host back.
 //!
 //! [`plan`] fixes the order of what is checked. `normal.rs` leads to a running machine, `link.rs` to its Node,
-//! `delete.rs` back; `reuse.rs` says whether the host is kept for the next machine. `draft.rs` collects the outcome,
+//! `delete.rs` back; `moving.rs` prepares the host for `clusterctl move`; `reuse.rs` says whether the host is kept for the next machine. `draft.rs` collects the outcome,
 //! `ask.rs` has what may be asked and answered, `old.rs` the conditions as v1beta1 shows them.
 
 mod ask;
 mod delete;
 mod draft;
 mod link;
+mod moving;
 mod normal;
 mod old;
 mod reuse;
@@ -102,21 +103,27 @@ impl View<'_> {
             .any(|finalizer| finalizer == names::FINALIZER_METAL3_MACHINE)
     }
 
-    /// Why nobody may act, if so.
-    fn paused(&self) -> Option<&'static str> {
-        let metadata = &self.machine.metadata;
-        if annotation(metadata, names::ANNOTATION_CAPI_PAUSED).is_some() {
-            return Some("the Metal3Machine has the annotation cluster.x-k8s.io/paused");
-        }
+    /// What to do when nobody may act.
+    fn paused(&self, seen: &Seen, draft: &Draft) -> Option<Step> {
+        let annotated = |key| annotation(&self.machine.metadata, key).is_some();
         // `clusterctl move` deletes the objects it has copied: their hosts go on under the copies.
-        if annotation(metadata, names::ANNOTATION_DELETE_FOR_MOVE).is_some() {
-            return Some("the Metal3Machine is being moved to another cluster");
+        if annotated(names::ANNOTATION_DELETE_FOR_MOVE) {
+            let why = "the Metal3Machine is being moved to another cluster";
+            return Some(draft.clone().paused(why));
         }
-        let paused = self
-            .cluster
-            .and_then(|cluster| cluster.spec.paused)
-            .unwrap_or(false);
-        paused.then_some("the Cluster is paused")
+        let cluster = self.cluster.and_then(|cluster| cluster.spec.paused);
+        if cluster == Some(true) {
+            return Some(moving::prepare(
+                self,
+                seen,
+                draft.clone(),
+                "the Cluster is paused",
+            ));
+        }
+        annotated(names::ANNOTATION_CAPI_PAUSED).then(|| {
+            let why = "the Metal3Machine has the annotation cluster.x-k8s.io/paused";
+            moving::machine_alone(self, seen, draft.clone(), why)
+        })
     }
 }
 
@@ -161,8 +168,8 @@ pub enum Step {
 /// Decides the next step for a machine.
 pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     let mut draft = Draft::new(view, now);
-    if let Some(why) = view.paused() {
-        return draft.paused(why);
+    if let Some(step) = view.paused(seen, &draft) {
+        return step;
     }
     draft.not_paused();
     if deleting(&view.machine.metadata) {

@@ -5,7 +5,7 @@ use metal3_api::capi::Machine;
 
 use super::ask::{Ask, ClaimRequest, Claimed, Expression, ProvisionSpec, Provisioned, Seen};
 use super::draft::{Draft, Requeue, host_annotation};
-use super::{Step, View, link, reuse};
+use super::{Step, View, link, moving, reuse};
 use crate::condition::{Reason, Type, Wait};
 use crate::host::{HostKey, HostSummary, describe_rejections};
 
@@ -46,6 +46,9 @@ pub(super) fn plan(view: &View<'_>, owner: &Machine, seen: &Seen, mut draft: Dra
         Reason::AssociateSuccess
     };
     draft.set(Type::Associated, true, reason, format!("host {}", host.key));
+    if let Some(step) = moving::resume(view, host, seen, &draft) {
+        return *step;
+    }
     if !spec.cleaning_mode.is_empty()
         && host.requested
         && host.cleaning_mode != spec.cleaning_mode

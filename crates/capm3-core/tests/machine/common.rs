@@ -5,10 +5,11 @@ use metal3_api::capi::ContractVersionedObjectReference;
 use metal3_api::capi::{
     Cluster, ClusterInitialization, ClusterStatus, Machine, MachineNodeReference, MachineStatus,
 };
-use metal3_api::infra::v1beta2::{Image, Metal3Cluster, Metal3Machine};
+use metal3_api::conditions;
+use metal3_api::infra::v1beta2::{Image, Initialization, Metal3Cluster, Metal3Machine, Metal3MachineStatus};
 use metal3_api::names;
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
-use metal3_capm3_core::machine::{Policy, Seen, Step, Verdict, View, plan};
+use metal3_capm3_core::machine::{Answer, Ask, Policy, Seen, Step, Verdict, View, plan};
 
 pub(crate) const ID: &str = "metal3://ns/h0/m";
 
@@ -172,8 +173,55 @@ pub(crate) fn host(name: &str, state: &str) -> HostSummary {
         requested: true,
         cleaning_mode: String::new(),
         error: String::new(),
+        paused_for_move: false,
         wait: None,
         ips: vec!["10.0.0.1".into()],
         hostname: "node".into(),
     }
+}
+
+fn seen(answers: impl IntoIterator<Item = Answer>) -> Seen {
+    let mut seen = Seen::default();
+    for answer in answers {
+        seen.record(answer);
+    }
+    seen
+}
+
+/// What is asked after these answers.
+pub(crate) fn asked(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Ask {
+    match fixture.plan(&seen(answers)) {
+        Step::Ask(ask) => *ask,
+        Step::Finish(verdict) => panic!("finished: {verdict:#?}"),
+    }
+}
+
+/// What comes of these answers.
+pub(crate) fn finished(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Verdict {
+    match fixture.plan(&seen(answers)) {
+        Step::Finish(verdict) => *verdict,
+        Step::Ask(ask) => panic!("asked: {ask:#?}"),
+    }
+}
+
+/// `Status Reason` of a condition, and its message.
+pub(crate) fn condition<'a>(verdict: &'a Verdict, type_: &str) -> (String, &'a str) {
+    let condition = conditions::find(&verdict.status.conditions, type_).unwrap();
+    (
+        format!("{} {}", condition.status, condition.reason),
+        &condition.message,
+    )
+}
+
+/// Cluster API knows the Node.
+pub(crate) fn running() -> Fixture {
+    Fixture::new().claimed().with_node().with(|f| {
+        f.machine.spec.provider_id = Some(ID.into());
+        f.machine.status = Some(Metal3MachineStatus {
+            initialization: Some(Initialization {
+                provisioned: Some(true),
+            }),
+            ..Metal3MachineStatus::default()
+        });
+    })
 }

@@ -145,7 +145,8 @@ impl World {
 
     /// A host that was told what to run goes on; one that was given back is cleaned.
     fn progress(&mut self) {
-        for host in self.hosts.values_mut() {
+        let moving = self.hosts.values_mut().filter(|host| !host.paused_for_move);
+        for host in moving {
             let next = match (host.consumer.is_some(), host.requested, host.state.as_str()) {
                 (true, true, "available") => "provisioning",
                 (true, true, "provisioning") => "provisioned",
@@ -246,6 +247,14 @@ impl World {
             Ask::Release { host, consumer, .. } => {
                 Answer::Release(host.clone(), self.release(host, consumer))
             }
+            Ask::PrepareMove { host, consumer } => {
+                self.pause(host, consumer, true);
+                Answer::MovePrepared(host.clone())
+            }
+            Ask::ResumeAfterMove { host, consumer, .. } => {
+                self.pause(host, consumer, false);
+                Answer::Resumed(host.clone(), None)
+            }
             Ask::Held(_) => Answer::Held(self.held()),
             Ask::Cleaning { .. } => Answer::Cleaning,
             Ask::Successor(_) => Answer::Successor(Successor::Unwanted),
@@ -283,11 +292,23 @@ impl World {
                 host.requested = false;
                 if host.state == "available" {
                     host.consumer = None;
+                    host.paused_for_move = false;
                     return Released::Done;
+                }
+                if host.paused_for_move {
+                    return Released::PausedForMove;
                 }
                 Released::Waiting(host.state.clone())
             }
             Some(_) | None => Released::Done,
+        }
+    }
+
+    fn pause(&mut self, key: &HostKey, consumer: &Consumer, paused: bool) {
+        if let Some(host) = self.hosts.get_mut(key)
+            && host.consumer.as_ref() == Some(consumer)
+        {
+            host.paused_for_move = paused;
         }
     }
 
@@ -339,6 +360,8 @@ fn failure(ask: &Ask) -> Answer {
         | Ask::Host(_)
         | Ask::Provision { .. }
         | Ask::Release { .. }
+        | Ask::PrepareMove { .. }
+        | Ask::ResumeAfterMove { .. }
         | Ask::Held(_)
         | Ask::Cleaning { .. }
         | Ask::EndReservations(_) => Answer::Trouble(Trouble::Unavailable("refused".into())),
@@ -369,6 +392,7 @@ proptest! {
         } else {
             let status = world.fixture.machine.status.clone().unwrap_or_default();
             prop_assert!(conditions::is_true(&status.conditions, "Ready"), "not ready: {status:#?}");
+            prop_assert!(world.hosts.values().all(|host| !host.paused_for_move), "it stayed paused");
         }
     }
 }

@@ -1,36 +1,14 @@
 //! What becomes of the host of a machine that goes, and which hosts are kept for one that comes.
 
-use crate::common::{Fixture, at, host, key};
+use crate::common::{Fixture, asked, at, finished, host, key};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use metal3_api::conditions;
 use metal3_api::names;
 use metal3_capm3_core::machine::{
-    Answer, Ask, Claimed, Finalizer, Owner, Policy, Released, Requeue, Reservation, Reservations, Seen, Step,
-    Successor, Verdict,
+    Answer, Ask, Claimed, Finalizer, Owner, Policy, Released, Requeue, Reservation, Reservations, Successor,
+    Verdict,
 };
-
-fn seen(answers: impl IntoIterator<Item = Answer>) -> Seen {
-    let mut seen = Seen::default();
-    for answer in answers {
-        seen.record(answer);
-    }
-    seen
-}
-
-fn asked(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Ask {
-    match fixture.plan(&seen(answers)) {
-        Step::Ask(ask) => *ask,
-        Step::Finish(verdict) => panic!("finished: {verdict:#?}"),
-    }
-}
-
-fn finished(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Verdict {
-    match fixture.plan(&seen(answers)) {
-        Step::Finish(verdict) => *verdict,
-        Step::Ask(ask) => panic!("asked: {ask:#?}"),
-    }
-}
 
 fn owned_by(api_version: &str, kind: &str, name: &str) -> OwnerReference {
     OwnerReference {

@@ -1,45 +1,14 @@
 //! Each documented path of a machine, as a table of what is there, what is answered and what comes of it.
 
-use crate::common::{Fixture, ID, host, key};
+use crate::common::{Fixture, ID, asked, condition, finished, host, key, running};
 use metal3_api::conditions;
-use metal3_api::infra::v1beta2::{Initialization, Metal3MachineStatus, Metal3ObjectRef};
+use metal3_api::infra::v1beta2::Metal3ObjectRef;
 use metal3_api::names;
 use metal3_capm3_core::host::{Consumer, HostSummary, HostWait, Rejection};
 use metal3_capm3_core::machine::{
-    Answer, Ask, Claimed, Finalizer, NodeAnswer, Provisioned, Released, Requeue, Seen, Step, Trouble, Verdict,
+    Answer, Ask, Claimed, Finalizer, NodeAnswer, Provisioned, Released, Requeue, Trouble,
 };
 use metal3_capm3_core::node::{NodeFacts, NodeMatches};
-
-fn seen(answers: impl IntoIterator<Item = Answer>) -> Seen {
-    let mut seen = Seen::default();
-    for answer in answers {
-        seen.record(answer);
-    }
-    seen
-}
-
-fn asked(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Ask {
-    match fixture.plan(&seen(answers)) {
-        Step::Ask(ask) => *ask,
-        Step::Finish(verdict) => panic!("finished: {verdict:#?}"),
-    }
-}
-
-fn finished(fixture: &Fixture, answers: impl IntoIterator<Item = Answer>) -> Verdict {
-    match fixture.plan(&seen(answers)) {
-        Step::Finish(verdict) => *verdict,
-        Step::Ask(ask) => panic!("asked: {ask:#?}"),
-    }
-}
-
-/// `Status Reason` of a condition, and its message.
-fn condition<'a>(verdict: &'a Verdict, type_: &str) -> (String, &'a str) {
-    let condition = conditions::find(&verdict.status.conditions, type_).unwrap();
-    (
-        format!("{} {}", condition.status, condition.reason),
-        &condition.message,
-    )
-}
 
 fn look(host: HostSummary) -> Answer {
     Answer::Host(Some(Box::new(host)))
@@ -368,18 +337,6 @@ fn without_a_bootstrap_provider_the_machine_is_provisioned_before_its_node_exist
     );
 }
 
-fn running() -> Fixture {
-    Fixture::new().claimed().with_node().with(|f| {
-        f.machine.spec.provider_id = Some(ID.into());
-        f.machine.status = Some(Metal3MachineStatus {
-            initialization: Some(Initialization {
-                provisioned: Some(true),
-            }),
-            ..Metal3MachineStatus::default()
-        });
-    })
-}
-
 #[test]
 fn a_running_machine_asks_only_for_its_host_and_writes_nothing_new() {
     let mut fixture = running();
@@ -492,7 +449,8 @@ fn a_paused_machine_is_left_alone_even_when_it_is_deleted() {
             .deleting()
             .with(annotate(names::ANNOTATION_DELETE_FOR_MOVE)),
     ] {
-        let verdict = finished(&fixture, []);
+        let prepared = Answer::MovePrepared(key("h0"));
+        let verdict = finished(&fixture, [prepared, Answer::Host(None)]);
         assert_eq!(condition(&verdict, "Paused").0, "True Paused");
         assert_eq!(verdict.finalizer, Finalizer::Keep);
         assert!(verdict.changes.is_empty());

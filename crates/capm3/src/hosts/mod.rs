@@ -12,6 +12,7 @@ mod watch;
 
 use std::pin::Pin;
 
+use metal3_api::names;
 use metal3_capm3_core::host::{Consumer, HostKey};
 use metal3_capm3_core::machine::{Answer, Claimed, Provisioned, Released, Trouble};
 use metal3_capm3_core::machine::{ClaimRequest, ProvisionSpec, Reservation, Reservations};
@@ -132,6 +133,9 @@ impl Hosts {
                 Ok(response) => match response.phase() {
                     Phase::Released => Released::Done,
                     Phase::WaitingPowerOff => Released::Waiting("it is powering off".into()),
+                    Phase::Deprovisioning if paused_for_move(response.host.as_ref()) => {
+                        Released::PausedForMove
+                    }
                     Phase::Deprovisioning | Phase::Unspecified => {
                         Released::Waiting(translate::progress(response.host))
                     }
@@ -159,16 +163,52 @@ impl Hosts {
         self.answer(Box::pin(async {
             match self.client.set_cleaning_mode(request).await {
                 Ok(_) => Ok(Answer::Cleaning),
-                Err(status)
-                    if matches!(
-                        Reason::of(&status),
-                        Some(Reason::HostNotFound | Reason::HostDeleting | Reason::ForeignConsumer)
-                    ) =>
-                {
-                    Ok(Answer::Cleaning)
-                }
+                Err(status) if is_not_ours(&status) => Ok(Answer::Cleaning),
                 Err(status) => Err(status),
             }
+        }))
+        .await
+    }
+
+    /// Pauses a host until it was moved. One that is gone or somebody else's is none of the machine's to be moved.
+    pub(crate) async fn prepare_move(&self, host: HostKey, consumer: &Consumer) -> Result<Answer, Failure> {
+        let request = v1::PrepareMoveRequest {
+            host: Some(reference(host.clone())),
+            consumer: Some(translate::consumer(consumer, "")),
+            token: names::PAUSED_BY_CAPM3.to_owned(),
+        };
+        self.answer(Box::pin(async {
+            match self.client.prepare_move(request).await {
+                Err(status) if !is_not_ours(&status) => Err(status),
+                Ok(_) | Err(_) => Ok(Answer::MovePrepared(host)),
+            }
+        }))
+        .await
+    }
+
+    /// Ends that pause. A host that is gone or somebody else's is found out by the next look at it.
+    pub(crate) async fn resume_after_move(
+        &self,
+        host: HostKey,
+        consumer: &Consumer,
+        cluster_name: String,
+    ) -> Result<Answer, Failure> {
+        let request = v1::ResumeAfterMoveRequest {
+            host: Some(reference(host.clone())),
+            consumer: Some(translate::consumer(consumer, "")),
+            cluster_name,
+            token: names::PAUSED_BY_CAPM3.to_owned(),
+        };
+        self.answer(Box::pin(async {
+            let refused = match self.client.resume_after_move(request).await {
+                Ok(_) => None,
+                Err(status) if is_not_ours(&status) => None,
+                Err(status) if Reason::of(&status) == Some(Reason::ForeignCluster) => {
+                    Some(status.message().to_owned())
+                }
+                Err(status) => return Err(status),
+            };
+            Ok(Answer::Resumed(host, refused))
         }))
         .await
     }
@@ -238,6 +278,18 @@ impl Hosts {
             Err((_, trouble, _)) => Ok(Answer::Trouble(trouble)),
         }
     }
+}
+
+/// The machine has no such host, or no longer.
+fn is_not_ours(status: &Status) -> bool {
+    matches!(
+        Reason::of(status),
+        Some(Reason::HostNotFound | Reason::HostDeleting | Reason::ForeignConsumer)
+    )
+}
+
+fn paused_for_move(host: Option<&v1::Host>) -> bool {
+    host.is_some_and(|host| host.paused_by.as_deref() == Some(names::PAUSED_BY_CAPM3))
 }
 
 fn reference(host: HostKey) -> HostRef {

@@ -142,6 +142,7 @@ pub(super) fn summary(host: v1::Host) -> Option<HostSummary> {
         v1::CleaningMode::Disabled => "disabled",
         v1::CleaningMode::Unspecified => "",
     };
+    let paused_for_move = super::paused_for_move(Some(&host));
     let reference = host.r#ref?;
     let inventory = host.inventory.unwrap_or_default();
     Some(HostSummary {
@@ -161,6 +162,7 @@ pub(super) fn summary(host: v1::Host) -> Option<HostSummary> {
             || !host.requested_custom_deploy_method.is_empty(),
         cleaning_mode: cleaning_mode.to_owned(),
         error: host.error_message,
+        paused_for_move,
         wait: host.wait.map(|wait| HostWait {
             message: wait.message,
             remedy: wait.remedy,

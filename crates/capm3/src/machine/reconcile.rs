@@ -139,6 +139,12 @@ async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failu
                 .await
         }
         Ask::Cleaning { host, consumer, mode } => hosts.cleaning(host, &consumer, &mode).await,
+        Ask::PrepareMove { host, consumer } => hosts.prepare_move(host, &consumer).await,
+        Ask::ResumeAfterMove {
+            host,
+            consumer,
+            cluster_name,
+        } => hosts.resume_after_move(host, &consumer, cluster_name).await,
         Ask::Held(consumer) => hosts.held(&consumer).await,
         Ask::Successor(parent) => {
             let found = successor(&context.committer.client, &context.objects, parent).await?;
@@ -159,16 +165,19 @@ fn queue(context: &Context, key: &Key, verdict: &Verdict) -> bool {
     if !for_host || verdict.finalizer == Finalizer::Drop {
         context.waiting.has_host(key);
     }
+    let of_pause = matches!(reason, Some(Reason::PauseSetFailed | Reason::PauseRemoveFailed));
     if let Some(wait) = &verdict.waiting {
-        if matches!(
-            wait.reason,
-            Reason::HostServiceUnavailable | Reason::HostServiceDenied
-        ) {
+        if of_pause
+            || matches!(
+                wait.reason,
+                Reason::HostServiceUnavailable | Reason::HostServiceDenied
+            )
+        {
             context.waiting.for_service(key);
         }
         tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
     }
-    reason == Some(Reason::HostServiceUnavailable)
+    of_pause || reason == Some(Reason::HostServiceUnavailable)
 }
 
 fn duration(signed: SignedDuration) -> Duration {

@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// Statuses with which the next streams are refused.
     pub(crate) refused_streams: Vec<Status>,
     pub(crate) resumed_from: Vec<String>,
+    /// Hosts for which `clusterctl` would wait; the contract does not tell of it.
+    pub(crate) guarded: BTreeSet<String>,
     pub(crate) claims: Vec<ClaimHostRequest>,
     pub(crate) releases: Vec<ReleaseHostRequest>,
     pub(crate) ended_reservations: Vec<ReleaseReservationsRequest>,
@@ -103,6 +105,15 @@ impl Hosts {
     pub(crate) fn change(&self, name: &str, edit: impl FnOnce(&mut Host)) {
         let message = self.with(|world| world.change(name, edit));
         self.tell(message);
+    }
+
+    /// Name of a host, if it is the consumer's.
+    fn held(&self, host: Option<HostRef>, consumer: &Consumer) -> Result<String, Status> {
+        let host = self.with(|world| world.find(host));
+        match host.filter(|host| held_by(host, consumer)) {
+            Some(host) => Ok(host.r#ref.unwrap_or_default().name),
+            None => Err(Reason::ForeignConsumer.status("not the consumer of this host", [])),
+        }
     }
 
     pub(crate) fn tell(&self, message: WatchHostsResponse) {
@@ -193,6 +204,7 @@ impl World {
             return Err(reason::no_host_available("no host", &self.rejections));
         };
         self.granted.push((name.clone(), claimant.name.clone()));
+        self.guarded.insert(name.clone());
         let bare = self.bare_claims;
         let message = self.change(&name, |host| {
             host.consumer = Some(claimant);
@@ -318,6 +330,9 @@ impl HostService for Hosts {
             world.releases.push(request.clone());
             (world.slow_release, world.find(request.host.clone()))
         });
+        // Nothing happens to a host that is paused, unless it is free already.
+        let still = |host: &Host| host.paused_by.is_some() && host.provisioning_state != "available";
+        let slow = slow || host.as_ref().is_some_and(still);
         let phase = if slow {
             v1::release_host_response::Phase::Deprovisioning
         } else {
@@ -334,8 +349,10 @@ impl HostService for Hosts {
             self.change(&reference.name, |host| {
                 (host.consumer, host.reuse_key) = (owner, key);
                 host.requested_image = None;
+                host.paused_by = None;
                 host.provisioning_state = "available".into();
             });
+            self.with(|world| world.guarded.remove(&reference.name));
         }
         let answer = ReleaseHostResponse {
             phase: phase.into(),
@@ -347,14 +364,7 @@ impl HostService for Hosts {
     async fn provision_host(&self, request: Request<ProvisionHostRequest>) -> Answer<ProvisionHostResponse> {
         self.enter("ProvisionHost", &request)?;
         let request = request.into_inner();
-        let (host, consumer) = (
-            self.with(|world| world.find(request.host)),
-            request.consumer.unwrap(),
-        );
-        let Some(host) = host.filter(|host| held_by(host, &consumer)) else {
-            return Err(Reason::ForeignConsumer.status("not the consumer of this host", []));
-        };
-        let name = host.r#ref.unwrap_or_default().name;
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
         self.change(&name, |host| {
             host.requested_image = request.spec.and_then(|spec| spec.image);
         });
@@ -418,12 +428,37 @@ impl HostService for Hosts {
         later()
     }
 
-    async fn prepare_move(&self, _: Request<PrepareMoveRequest>) -> Answer<PrepareMoveResponse> {
-        later()
+    async fn prepare_move(&self, request: Request<PrepareMoveRequest>) -> Answer<PrepareMoveResponse> {
+        self.enter("PrepareMove", &request)?;
+        let request = request.into_inner();
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
+        self.change(&name, |host| {
+            host.paused_by.get_or_insert(request.token);
+        });
+        let host = self.with(|world| {
+            world.guarded.remove(&name);
+            world.hosts.get(&name).cloned()
+        });
+        self.leave("PrepareMove", PrepareMoveResponse { host })
     }
 
-    async fn resume_after_move(&self, _: Request<ResumeAfterMoveRequest>) -> Answer<ResumeAfterMoveResponse> {
-        later()
+    async fn resume_after_move(
+        &self,
+        request: Request<ResumeAfterMoveRequest>,
+    ) -> Answer<ResumeAfterMoveResponse> {
+        self.enter("ResumeAfterMove", &request)?;
+        let request = request.into_inner();
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
+        self.change(&name, |host| {
+            if host.paused_by.as_ref() == Some(&request.token) {
+                host.paused_by = None;
+            }
+        });
+        let host = self.with(|world| {
+            world.guarded.insert(name.clone());
+            world.hosts.get(&name).cloned()
+        });
+        self.leave("ResumeAfterMove", ResumeAfterMoveResponse { host })
     }
 
     async fn explain_host(&self, _: Request<ExplainHostRequest>) -> Answer<ExplainHostResponse> {

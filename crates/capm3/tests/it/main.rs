@@ -20,6 +20,7 @@ mod leader;
 mod life;
 mod metrics;
 mod migrate;
+mod moving;
 mod outage;
 mod parents;
 mod pause;

@@ -8,7 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use metal3_api::capi::Machine;
+use metal3_api::capi::{Cluster, Machine};
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use metal3_api::metal3;
 use metal3_rpc::AUDIENCE;
@@ -187,6 +187,7 @@ fn host_verb(line: &str) -> &'static str {
         "ProvisionHost" => "provision",
         "SetCleaningMode" => "provision",
         "ReleaseHost" | "ReleaseReservations" => "release",
+        "PrepareMove" | "ResumeAfterMove" => "move",
         other => panic!("{other} is not granted"),
     }
 }
@@ -201,6 +202,12 @@ async fn each_right_of_the_role_is_needed_and_none_is_missing() {
     lab.kubeconfig_secret("c").await;
     lab.machine("m", "c").await;
     lab.becomes_a_node("m").await;
+    for (paused, status, reason) in [(true, "True", "Paused"), (false, "False", "NotPaused")] {
+        lab.patch::<Cluster>("c", json!({"spec": {"paused": paused}}))
+            .await;
+        lab.condition::<Metal3Machine>("m", "Paused", status, reason)
+            .await;
+    }
     lab.delete::<Metal3Machine>("m").await;
     lab.is_gone::<Metal3Machine>("m").await;
     lab.delete::<Machine>("m").await;
