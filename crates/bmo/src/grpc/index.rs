@@ -1,66 +1,32 @@
 //! All hosts in memory, projected, with the recent changes: what reads, claims and watches are answered from.
 
+mod log;
 mod shown;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 use metal3_provisioner::HostKey;
 use metal3_rpc::v1::{Consumer, Host, Rejections};
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
+#[cfg(test)]
+pub(super) use self::log::LENGTH;
+use self::log::Log;
+pub(super) use self::log::{Change, Place};
 use self::shown::Shown;
 use super::allocate::{self, Choice, Wish};
 use super::pool::{Holding, Pool, Since};
 use super::request::revision;
-
-/// Changes remembered for readers that resume, and in flight to each reader before it counts as too slow: some seconds
-/// of a fleet of thousands that is being provisioned at once.
-const HISTORY: usize = 4096;
-
-/// One change of one host.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    pub(super) revision: u64,
-    pub(super) kind: ChangeKind,
-    pub(super) host: Arc<Host>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChangeKind {
-    Added,
-    Modified,
-    Deleted,
-}
-
-/// What a new reader starts with.
-pub(super) struct Subscription {
-    /// The snapshot, or the changes missed since the revision given.
-    pub(super) first: Vec<Change>,
-    pub(super) revision: u64,
-    pub(super) rest: broadcast::Receiver<Change>,
-}
-
-/// What is remembered of a change: a reader that resumes gets what is there now, so nothing old has to be kept.
-struct Past {
-    revision: u64,
-    kind: ChangeKind,
-    key: HostKey,
-    /// The last content of a host that went.
-    last: Option<Arc<Host>>,
-}
 
 #[derive(Default)]
 struct Hosts {
     by_key: BTreeMap<HostKey, Arc<Host>>,
     /// The same by namespace, for claims.
     pools: HashMap<String, Pool>,
-    history: VecDeque<Past>,
-    /// Highest revision seen.
-    revision: u64,
-    /// Changes up to this revision are no longer in `history`.
-    forgotten: u64,
+    log: Log,
     synced: bool,
 }
 
@@ -71,49 +37,15 @@ impl Hosts {
             .take_while(move |(key, _)| key.namespace == namespace)
             .map(|(_, host)| host)
     }
-
-    /// What changed after a revision, each host once, in the order of the revisions told.
-    fn missed(&self, from: u64) -> Vec<Change> {
-        let mut changed: BTreeMap<&HostKey, (bool, &Past)> = BTreeMap::new();
-        for past in self.history.iter().filter(|past| past.revision > from) {
-            let added = changed.get(&past.key).is_some_and(|(added, _)| *added);
-            changed.insert(&past.key, (added || past.kind == ChangeKind::Added, past));
-        }
-        let mut missed: Vec<Change> = changed
-            .into_iter()
-            .filter_map(|(key, (added, past))| {
-                let kind = match past.kind {
-                    ChangeKind::Deleted => ChangeKind::Deleted,
-                    ChangeKind::Added | ChangeKind::Modified if added => ChangeKind::Added,
-                    ChangeKind::Added | ChangeKind::Modified => ChangeKind::Modified,
-                };
-                Some(Change {
-                    revision: past.revision,
-                    kind,
-                    host: Arc::clone(past.last.as_ref().or_else(|| self.by_key.get(key))?),
-                })
-            })
-            .collect();
-        missed.sort_by_key(|change| change.revision);
-        missed
-    }
 }
 
 /// The index; cheap to share.
+#[derive(Default)]
 pub(crate) struct HostIndex {
     hosts: RwLock<Hosts>,
-    changes: broadcast::Sender<Change>,
+    /// The newest place of the log.
+    head: watch::Sender<Place>,
     shown: Shown,
-}
-
-impl Default for HostIndex {
-    fn default() -> Self {
-        Self {
-            hosts: RwLock::default(),
-            changes: broadcast::channel(HISTORY).0,
-            shown: Shown::default(),
-        }
-    }
 }
 
 impl HostIndex {
@@ -132,39 +64,35 @@ impl HostIndex {
         self.read().by_key.get(key).cloned()
     }
 
-    /// The hosts of a namespace by name, or all hosts when it is empty; with the revision they were read at.
-    pub(super) fn list(&self, namespace: &str) -> (Vec<Arc<Host>>, u64) {
+    /// The hosts of a namespace by name, or all hosts when it is empty; with the place of the log they were read at.
+    pub(super) fn list(&self, namespace: &str) -> (Vec<Arc<Host>>, Place) {
         let hosts = self.read();
         let listed = if namespace.is_empty() {
             hosts.by_key.values().cloned().collect()
         } else {
             hosts.of(namespace).cloned().collect()
         };
-        (listed, hosts.revision)
+        (listed, hosts.log.head())
     }
 
-    /// Starts a reader, from scratch or after a revision it saw. `None`: that revision is too old, or unknown here.
-    pub(super) fn subscribe(&self, from: Option<u64>) -> Option<Subscription> {
+    /// The newest place of the log, and word of each newer one.
+    pub(super) fn head(&self) -> (Place, watch::Receiver<Place>) {
         let hosts = self.read();
-        let first = match from {
-            None => hosts
-                .by_key
-                .values()
-                .map(|host| Change {
-                    revision: revision(host),
-                    kind: ChangeKind::Added,
-                    host: Arc::clone(host),
-                })
-                .collect(),
-            Some(from) if from < hosts.forgotten || from > hosts.revision => return None,
-            Some(from) => hosts.missed(from),
-        };
-        // Subscribed under the lock that writers need, so that nothing falls between snapshot and stream.
-        Some(Subscription {
-            first,
-            revision: hosts.revision,
-            rest: self.changes.subscribe(),
-        })
+        (hosts.log.head(), self.head.subscribe())
+    }
+
+    /// So many hosts at most after one, in the order of keys, and the place they were read at.
+    pub(super) fn page(&self, after: Option<&HostKey>, most: usize) -> (Vec<(HostKey, Arc<Host>)>, Place) {
+        let hosts = self.read();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = hosts.by_key.range((from, Bound::Unbounded)).take(most);
+        let page = page.map(|(key, host)| (key.clone(), Arc::clone(host)));
+        (page.collect(), hosts.log.head())
+    }
+
+    /// The next changes after a place of the log, so many at most. `None`: they are not known any more.
+    pub(super) fn since(&self, place: Place, most: usize) -> Option<Vec<Arc<Change>>> {
+        self.read().log.since(place, most)
     }
 
     /// The hosts that a consumer has.
@@ -229,11 +157,13 @@ impl HostIndex {
     fn put(&self, key: HostKey, host: Arc<Host>, exactly: bool) {
         let hosts = &mut *self.write();
         let known = hosts.by_key.get(&key);
-        let kind = match known {
-            Some(known) if revision(known) >= revision(&host) => return,
-            Some(_) => ChangeKind::Modified,
-            None => ChangeKind::Added,
+        let stale = match known {
+            Some(known) => revision(known) >= revision(&host),
+            None => hosts.log.ended(&key, &host),
         };
+        if stale {
+            return;
+        }
         let by = revision(&host);
         let after = if exactly {
             by.saturating_sub(1)
@@ -242,21 +172,14 @@ impl HostIndex {
         };
         let pool = hosts.pools.entry(key.namespace.clone()).or_default();
         pool.put(known, &host, Since { after, by });
-        hosts.by_key.insert(key.clone(), Arc::clone(&host));
-        self.publish(
-            hosts,
-            key,
-            Change {
-                revision: revision(&host),
-                kind,
-                host,
-            },
-        );
+        let before = hosts.by_key.insert(key.clone(), Arc::clone(&host));
+        hosts.log.push(key, before, host, false);
+        self.head.send_replace(hosts.log.head());
     }
 
     /// A host is gone; `last` is its last content, with the revision of the deletion where it is known.
     pub(crate) fn remove(&self, key: &HostKey, last: Host) {
-        let mut hosts = self.write();
+        let hosts = &mut *self.write();
         if hosts
             .by_key
             .get(key)
@@ -268,44 +191,14 @@ impl HostIndex {
             if let Some(pool) = hosts.pools.get_mut(&key.namespace) {
                 pool.remove(&known);
             }
-            // Found missing by a listing: the revision of the deletion is not known, only that it is a later one.
-            let revision = match revision(&last) {
-                unknown if unknown <= revision(&known) => hosts.revision,
-                deleted => deleted,
-            };
-            let change = Change {
-                revision,
-                kind: ChangeKind::Deleted,
-                host: Arc::new(last),
-            };
-            self.publish(&mut hosts, key.clone(), change);
+            hosts.log.push(key.clone(), Some(known), Arc::new(last), true);
+            self.head.send_replace(hosts.log.head());
         }
     }
 
     /// The first listing of everything was read.
     pub(crate) fn complete(&self) {
-        let mut hosts = self.write();
-        // What was there before this process came is not a change that somebody could resume from.
-        hosts.forgotten = hosts.revision;
-        hosts.history.clear();
-        hosts.synced = true;
-    }
-
-    fn publish(&self, hosts: &mut Hosts, key: HostKey, change: Change) {
-        hosts.revision = hosts.revision.max(change.revision);
-        hosts.history.push_back(Past {
-            revision: change.revision,
-            kind: change.kind,
-            key,
-            last: (change.kind == ChangeKind::Deleted).then(|| Arc::clone(&change.host)),
-        });
-        if hosts.history.len() > HISTORY
-            && let Some(oldest) = hosts.history.pop_front()
-        {
-            hosts.forgotten = hosts.forgotten.max(oldest.revision);
-        }
-        // Fails only when nobody listens.
-        let _ = self.changes.send(change);
+        self.write().synced = true;
     }
 
     // The index stays consistent at every step, so a panic of another thread does not spoil it.
@@ -338,77 +231,39 @@ mod tests {
         index.upsert(key, host);
     }
 
-    fn drain(receiver: &mut broadcast::Receiver<Change>) -> Vec<(u64, ChangeKind)> {
-        std::iter::from_fn(|| receiver.try_recv().ok())
-            .map(|c| (c.revision, c.kind))
-            .collect()
-    }
-
     #[test]
     fn an_older_event_does_not_undo_an_own_write() {
         let index = HostIndex::default();
         put(&index, "a", 5);
-        let mut rest = index.subscribe(None).unwrap().rest;
+        let (place, _) = index.head();
         put(&index, "a", 7);
         put(&index, "a", 6);
         assert_eq!(index.get(&HostKey::new("ns", "a")).unwrap().revision, "7");
-        assert_eq!(drain(&mut rest), [(7, ChangeKind::Modified)]);
+        assert_eq!(index.head().0, place + 1);
         let (key, last) = host("a", 6);
         index.remove(&key, last);
         assert_eq!(index.len(), 1, "an old deletion does not remove a newer host");
     }
 
     #[test]
-    fn a_reader_resumes_where_it_stopped_or_is_told_to_start_again() {
+    fn a_host_that_went_does_not_come_back_by_a_late_answer() {
         let index = HostIndex::default();
-        put(&index, "a", 10);
-        index.complete();
-        put(&index, "b", 11);
-        put(&index, "a", 12);
-        let missed = index.subscribe(Some(10)).unwrap().first;
-        assert_eq!(missed.iter().map(|c| c.revision).collect::<Vec<_>>(), [11, 12]);
-        assert!(
-            index.subscribe(Some(9)).is_none(),
-            "changes before the first listing are unknown"
-        );
-        assert!(
-            index.subscribe(Some(13)).is_none(),
-            "a revision of the future is not ours"
-        );
-        assert_eq!(index.subscribe(None).unwrap().first.len(), 2);
-    }
-
-    #[test]
-    fn a_reader_that_resumes_is_told_of_each_host_once_and_as_it_is_now() {
-        let index = HostIndex::default();
-        put(&index, "a", 10);
-        put(&index, "gone", 11);
-        index.complete();
-        put(&index, "a", 12);
-        put(&index, "b", 13);
-        put(&index, "b", 14);
-        put(&index, "a", 15);
-        let (key, last) = host("gone", 16);
-        index.remove(&key, last);
-        let missed = index.subscribe(Some(11)).unwrap().first;
-        let told: Vec<_> = missed
-            .iter()
-            .map(|change| {
-                (
-                    change.host.r#ref.clone().unwrap().name,
-                    change.revision,
-                    change.kind,
-                )
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("b".to_owned(), 14, ChangeKind::Added),
-                ("a".to_owned(), 15, ChangeKind::Modified),
-                ("gone".to_owned(), 16, ChangeKind::Deleted),
-            ]
-        );
+        let with = |uid: &str, revision| {
+            let (key, mut host) = host("a", revision);
+            host.r#ref = Some(HostRef {
+                uid: uid.into(),
+                ..HostRef::named("ns", "a")
+            });
+            (key, host)
+        };
+        let (key, first) = with("u1", 5);
+        index.upsert(key.clone(), first.clone());
+        // Found missing by a listing, which does not tell what it was in the end.
+        index.remove(&key, first);
+        index.upsert(key.clone(), with("u1", 6).1);
+        assert_eq!(index.len(), 0);
+        index.upsert(key, with("u2", 8).1);
+        assert_eq!(index.len(), 1, "another one of that name");
     }
 
     #[test]

@@ -1,83 +1,66 @@
-//! WatchHosts: a reader pulls; what it has not pulled in time is lost to it, never held for it.
+//! WatchHosts: a reader pulls. Nothing is queued for it: it has a place in the log of the index and goes on from there. One
+//! that falls behind what the log remembers is cut off.
+//!
+//! A snapshot is read page by page, so that a reader that stalls holds one page and not the fleet of that moment. Each page
+//! is known with the place it was read at; of the changes since the snapshot began, those are told then that its page does
+//! not have yet. Only at the end of that does the reader have the hosts of one moment, which it can resume from.
 
-use std::collections::HashSet;
+mod filter;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, stream};
+use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::watch_hosts_response::Type;
 use metal3_rpc::v1::{Host, WatchHostsRequest, WatchHostsResponse};
-use tokio::sync::broadcast;
+use tokio::sync::watch as latest;
+use tokio::time::Instant;
 use tonic::Status;
 
-use super::index::{Change, ChangeKind, HostIndex, Subscription};
+use self::filter::Filter;
+use super::index::{Change, HostIndex, Place};
 
-/// How often an idle stream tells its revision, which also shows a dead peer.
+/// How often a stream with nothing to say tells its revision, which also shows a dead peer.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(30);
+/// Hosts of a snapshot that are taken from the index at a time.
+const PAGE: usize = 256;
+/// Changes that are taken from the index at a time.
+const BATCH: usize = 64;
 
-/// Which hosts, and which of their labels, a reader wants.
-struct Filter {
-    namespaces: HashSet<String>,
-    consumer_kind: String,
-    label_prefixes: Vec<String>,
+#[derive(Default)]
+struct Snapshot {
+    /// Hosts of the last page that are not told yet.
+    rest: VecDeque<Arc<Host>>,
+    /// The last host of each page, and the place that the page was read at.
+    pages: Vec<(HostKey, Place)>,
 }
 
-impl Filter {
-    fn admits(&self, host: &Host) -> bool {
-        let namespace = host.r#ref.as_ref().map_or("", |host| host.namespace.as_str());
-        (self.namespaces.is_empty() || self.namespaces.contains(namespace))
-            && (self.consumer_kind.is_empty()
-                || host
-                    .consumer
-                    .as_ref()
-                    .is_none_or(|consumer| consumer.kind == self.consumer_kind))
-    }
-
-    fn view(&self, host: &Arc<Host>) -> Host {
-        let mut host = Host::clone(host);
-        if !self.label_prefixes.is_empty() {
-            host.labels
-                .retain(|key, _| self.label_prefixes.iter().any(|prefix| key.starts_with(prefix)));
-        }
-        host
-    }
-
-    fn response(&self, change: &Change) -> Option<WatchHostsResponse> {
-        // A host that a filter on the consumer no longer admits is gone for this reader; telling it about a host it
-        // never saw does no harm.
-        let kind = match (change.kind, self.admits(&change.host)) {
-            (ChangeKind::Deleted, _) => Type::Deleted,
-            (ChangeKind::Modified, false) if self.consumer_kind.is_empty() => return None,
-            (ChangeKind::Modified, false) => Type::Deleted,
-            (ChangeKind::Added, false) => return None,
-            (ChangeKind::Added, true) => Type::Added,
-            (ChangeKind::Modified, true) => Type::Modified,
-        };
-        let namespace = change
-            .host
-            .r#ref
-            .as_ref()
-            .map_or("", |host| host.namespace.as_str());
-        if !self.namespaces.is_empty() && !self.namespaces.contains(namespace) {
-            return None;
-        }
-        Some(WatchHostsResponse {
-            r#type: kind.into(),
-            host: Some(self.view(&change.host)),
-            revision: change.revision.to_string(),
-        })
+impl Snapshot {
+    /// Whether a change was there already when its page was read; `end` is when there was no further page.
+    fn has(&self, change: &Change, end: Place) -> bool {
+        let page = self.pages.partition_point(|(last, _)| *last < change.key);
+        change.place <= self.pages.get(page).map_or(end, |(_, place)| *place)
     }
 }
 
 struct Reader {
+    index: Arc<HostIndex>,
     filter: Filter,
-    first: std::vec::IntoIter<Change>,
-    /// Revision to announce as synced once `first` is empty; `None` afterwards.
-    syncing: Option<u64>,
-    revision: u64,
-    rest: broadcast::Receiver<Change>,
+    page: usize,
+    /// Until it is synced, unless it resumed.
+    snapshot: Option<Snapshot>,
+    /// It is synced at this place. `None`: it is synced, or still in the snapshot.
+    end: Option<Place>,
+    /// Everything up to here is told.
+    place: Place,
+    /// What comes next.
+    changes: VecDeque<Arc<Change>>,
+    head: latest::Receiver<Place>,
     ended: bool,
 }
 
@@ -86,194 +69,141 @@ impl Reader {
         if self.ended {
             return None;
         }
-        for change in self.first.by_ref() {
-            if let Some(response) = self.filter.response(&change) {
-                return Some(Ok(response));
-            }
-        }
-        if let Some(revision) = self.syncing.take() {
-            return Some(Ok(marker(Type::Synced, revision)));
-        }
+        let item = self.pull().await;
+        self.ended = item.is_err();
+        Some(item)
+    }
+
+    async fn pull(&mut self) -> Result<WatchHostsResponse, Status> {
+        let due = Instant::now() + BOOKMARK_INTERVAL;
         loop {
-            match tokio::time::timeout(BOOKMARK_INTERVAL, self.rest.recv()).await {
-                Err(_) => return Some(Ok(marker(Type::Bookmark, self.revision))),
-                Ok(Ok(change)) => {
-                    self.revision = self.revision.max(change.revision);
-                    if let Some(response) = self.filter.response(&change) {
-                        return Some(Ok(response));
-                    }
+            if let Some(host) = self.host()? {
+                return Ok(self.told(Type::Added, Some(&host)));
+            }
+            while let Some(change) = self.changes.pop_front() {
+                self.place = change.place;
+                if let Some(kind) = self.change(&change) {
+                    return Ok(self.told(kind, Some(&change.host)));
                 }
-                Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
-                    self.ended = true;
-                    let message =
-                        format!("{missed} changes were lost because they were not read in time; start again");
-                    return Some(Err(Reason::SlowConsumer.status(message, [])));
+            }
+            if self.end.is_some_and(|end| end <= self.place) {
+                (self.snapshot, self.end) = (None, None);
+                return Ok(self.told(Type::Synced, None));
+            }
+            // Seen before the log is read, so that no change falls in between.
+            self.head.borrow_and_update();
+            self.changes = self.since(BATCH)?.into();
+            if self.changes.is_empty() || due <= Instant::now() {
+                tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(due) => return Ok(self.told(Type::Bookmark, None)),
+                    // Fails at the end of the index only, which is held here.
+                    _ = self.head.changed() => {}
                 }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             }
         }
     }
-}
 
-fn marker(kind: Type, revision: u64) -> WatchHostsResponse {
-    WatchHostsResponse {
-        r#type: kind.into(),
-        host: None,
-        revision: revision.to_string(),
+    /// The next host of the snapshot; `None` at its end.
+    fn host(&mut self) -> Result<Option<Arc<Host>>, Status> {
+        loop {
+            let Some(snapshot) = &mut self.snapshot else {
+                return Ok(None);
+            };
+            while let Some(host) = snapshot.rest.pop_front() {
+                if self.filter.admits(&host) {
+                    return Ok(Some(host));
+                }
+            }
+            if self.end.is_some() {
+                return Ok(None);
+            }
+            let after = snapshot.pages.last().map(|(last, _)| last);
+            let (page, place) = self.index.page(after, self.page);
+            match page.last() {
+                Some((last, _)) => snapshot.pages.push((last.clone(), place)),
+                None => self.end = Some(place),
+            }
+            snapshot.rest = page.into_iter().map(|(_, host)| host).collect();
+            // What happened since the snapshot began must be known at its end.
+            self.since(0)?;
+        }
+    }
+
+    /// What a change is for this reader.
+    fn change(&self, change: &Change) -> Option<Type> {
+        if let (Some(snapshot), Some(end)) = (&self.snapshot, self.end)
+            && snapshot.has(change, end)
+        {
+            return None;
+        }
+        self.filter.change(change)
+    }
+
+    fn since(&self, most: usize) -> Result<Vec<Arc<Change>>, Status> {
+        self.index.since(self.place, most).ok_or_else(|| {
+            let message = "changes were lost because they were not read in time; start again";
+            Reason::SlowConsumer.status(message, [])
+        })
+    }
+
+    fn told(&self, kind: Type, host: Option<&Arc<Host>>) -> WatchHostsResponse {
+        // A snapshot has no order: only its end can be resumed from.
+        let revision = match self.snapshot {
+            Some(_) => String::new(),
+            None => self.place.to_string(),
+        };
+        WatchHostsResponse {
+            r#type: kind.into(),
+            host: host.map(|host| self.filter.view(host)),
+            revision,
+        }
     }
 }
 
 /// Starts a stream.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for a malformed revision, `OUT_OF_RANGE` for one that is no longer known.
+/// `INVALID_ARGUMENT` for a malformed revision, `OUT_OF_RANGE` for one that is no longer known, or of another replica.
 pub(super) fn watch(
-    index: &HostIndex,
+    index: &Arc<HostIndex>,
     request: WatchHostsRequest,
+) -> Result<impl Stream<Item = Result<WatchHostsResponse, Status>> + Send + use<>, Status> {
+    paged(index, request, PAGE)
+}
+
+/// The same, with a snapshot in pages of so many hosts.
+fn paged(
+    index: &Arc<HostIndex>,
+    request: WatchHostsRequest,
+    page: usize,
 ) -> Result<impl Stream<Item = Result<WatchHostsResponse, Status>> + Send + use<>, Status> {
     let from = match request.from_revision.as_str() {
         "" => None,
-        text => Some(text.parse::<u64>().map_err(|_| {
+        text => Some(text.parse::<Place>().map_err(|_| {
             Reason::InvalidField.status(
                 format!("from_revision {text:?} is not one that WatchHosts gave"),
                 [("field", "from_revision")],
             )
         })?),
     };
-    let Subscription {
-        first,
-        revision,
-        rest,
-    } = index.subscribe(from).ok_or_else(|| {
-        Reason::RevisionExpired.status("from_revision is too old; start again without it", [])
-    })?;
+    let (newest, head) = index.head();
+    if from.is_some_and(|from| index.since(from, 0).is_none()) {
+        let message = "from_revision is too old, or of another replica; start again without it";
+        return Err(Reason::RevisionExpired.status(message, []));
+    }
     let reader = Reader {
-        filter: Filter {
-            namespaces: request.namespaces.into_iter().collect(),
-            consumer_kind: request.consumer_kind,
-            label_prefixes: request.label_prefixes,
-        },
-        first: first.into_iter(),
-        syncing: Some(revision),
-        revision,
-        rest,
+        index: Arc::clone(index),
+        filter: Filter::new(request),
+        page,
+        snapshot: from.is_none().then(Snapshot::default),
+        end: from.map(|_| newest),
+        place: from.unwrap_or(newest),
+        changes: VecDeque::new(),
+        head,
         ended: false,
     };
     Ok(stream::unfold(reader, |mut reader| async move {
         reader.next().await.map(|item| (item, reader))
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{FutureExt as _, StreamExt as _};
-    use metal3_provisioner::HostKey;
-    use metal3_rpc::v1::{Consumer, HostRef};
-
-    use super::*;
-
-    fn put(index: &HostIndex, name: &str, revision: u64, consumer: Option<&str>) {
-        let host = Host {
-            r#ref: Some(HostRef::named("ns", name)),
-            revision: revision.to_string(),
-            labels: [
-                ("a/x".to_owned(), "1".to_owned()),
-                ("b/y".to_owned(), "2".to_owned()),
-            ]
-            .into(),
-            consumer: consumer.map(|kind| Consumer {
-                kind: kind.into(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        index.upsert(HostKey::new("ns", name), host);
-    }
-
-    fn pull(
-        stream: &mut (impl Stream<Item = Result<WatchHostsResponse, Status>> + Unpin),
-    ) -> Vec<(Type, String)> {
-        std::iter::from_fn(|| stream.next().now_or_never().flatten())
-            .map(|item| {
-                let item = item.unwrap();
-                (
-                    item.r#type(),
-                    item.host
-                        .and_then(|h| h.r#ref)
-                        .map(|r| r.name)
-                        .unwrap_or_default(),
-                )
-            })
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn a_stream_is_a_snapshot_a_marker_and_changes() {
-        let index = HostIndex::default();
-        put(&index, "a", 1, None);
-        let mut stream = Box::pin(watch(&index, WatchHostsRequest::default()).unwrap());
-        assert_eq!(
-            pull(&mut stream),
-            [(Type::Added, "a".into()), (Type::Synced, String::new())]
-        );
-        put(&index, "a", 2, None);
-        put(&index, "b", 3, None);
-        assert_eq!(
-            pull(&mut stream),
-            [(Type::Modified, "a".into()), (Type::Added, "b".into())]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_is_cut_off_with_a_reason() {
-        let index = HostIndex::default();
-        let mut stream = Box::pin(watch(&index, WatchHostsRequest::default()).unwrap());
-        for revision in 1..10_000 {
-            put(&index, "a", revision, None);
-        }
-        assert_eq!(stream.next().await.unwrap().unwrap().r#type(), Type::Synced);
-        let status = stream.next().await.unwrap().unwrap_err();
-        assert_eq!(Reason::of(&status), Some(Reason::SlowConsumer));
-        assert!(stream.next().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn filters_reduce_hosts_and_labels() {
-        let index = HostIndex::default();
-        put(&index, "mine", 1, Some("Metal3Machine"));
-        put(&index, "other", 2, Some("HostClaim"));
-        put(&index, "free", 3, None);
-        let request = WatchHostsRequest {
-            namespaces: vec!["ns".into()],
-            consumer_kind: "Metal3Machine".into(),
-            label_prefixes: vec!["a/".into()],
-            ..Default::default()
-        };
-        let mut stream = Box::pin(watch(&index, request).unwrap());
-        let first = stream.next().await.unwrap().unwrap().host.unwrap();
-        assert_eq!(first.labels.keys().collect::<Vec<_>>(), ["a/x"]);
-        let mut names: Vec<_> = pull(&mut stream).into_iter().map(|(_, name)| name).collect();
-        names.push(first.r#ref.unwrap().name);
-        names.sort();
-        assert_eq!(names, ["", "free", "mine"]);
-        put(&index, "free", 4, Some("HostClaim"));
-        assert_eq!(pull(&mut stream), [(Type::Deleted, "free".into())]);
-    }
-
-    #[tokio::test]
-    async fn an_unknown_revision_is_refused() {
-        let index = HostIndex::default();
-        let request = |from: &str| WatchHostsRequest {
-            from_revision: from.into(),
-            ..Default::default()
-        };
-        assert_eq!(
-            Reason::of(&watch(&index, request("x")).err().unwrap()),
-            Some(Reason::InvalidField)
-        );
-        assert_eq!(
-            Reason::of(&watch(&index, request("99")).err().unwrap()),
-            Some(Reason::RevisionExpired)
-        );
-    }
 }
