@@ -56,6 +56,8 @@ pub const ANNOTATION_UNHEALTHY: &str = "capm3.metal3.io/unhealthy";
 pub const ANNOTATION_UNHEALTHY_LEGACY: &str = "capi.metal3.io/unhealthy";
 /// Annotation, ours: when a host that is reserved for the successor of a machine is anybody's again, as in RFC 3339.
 pub const ANNOTATION_RESERVED_UNTIL: &str = "host.metal3.io/reserved-until";
+/// The span of the call that asked last for something, as W3C's `traceparent`; only while traces are recorded.
+pub const ANNOTATION_TRACEPARENT: &str = "host.metal3.io/traceparent";
 /// Annotation of a Metal3Machine: `<namespace>/<name>` of its host.
 pub const ANNOTATION_HOST: &str = "metal3.io/BareMetalHost";
 /// Annotation that stops the provider.

@@ -1,4 +1,4 @@
-//! Logs and traces.
+//! Logs and traces: `docs/tracing.md` tells which spans there are and how they become one trace.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -10,7 +10,7 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Level, Metadata, Subscriber, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -43,6 +43,9 @@ pub enum LogFormat {
 
 /// Logs each call that fails as an error, whatever the caller makes of it.
 const QUIET: &str = "kube_client::client::builder=off";
+
+/// Carries the trace in the headers of calls, as W3C has it.
+const TRACEPARENT: &str = "traceparent";
 
 /// Sends what is left of the traces when it is dropped.
 #[derive(Debug)]
@@ -180,6 +183,42 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
         .map(|context| context.span().span_context().trace_id())
         .find(|id| *id != TraceId::INVALID)
         .map(|id| id.to_string())
+}
+
+/// The current span as text, for what is done later and elsewhere; `None` unless somebody records the trace.
+pub fn traceparent() -> Option<String> {
+    let mut headers = HeaderMap::new();
+    inject(&mut headers);
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let (_, flags) = text.rsplit_once('-')?;
+    let sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+    sampled.then(|| text.to_owned())
+}
+
+/// Makes the span of that text the parent of this one; a text that names none makes it the first of a trace.
+pub fn adopt(span: &tracing::Span, traceparent: &str) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = http::HeaderValue::try_from(traceparent) {
+        headers.insert(TRACEPARENT, value);
+    }
+    adopt_parent(span, &headers);
+}
+
+/// The span of one look at an object.
+pub fn reconcile(kind: &'static str, namespace: &str, name: &str) -> tracing::Span {
+    tracing::info_span!(
+        "reconcile",
+        otel.name = format!("reconcile {kind}"),
+        otel.status_code = field::Empty,
+        k8s.object.kind = kind,
+        k8s.namespace.name = namespace,
+        k8s.object.name = name,
+    )
+}
+
+/// Tells that the work of a span failed. Why, the log says: a trace leaves the cluster.
+pub fn failed(span: &tracing::Span) {
+    span.record("otel.status_code", "ERROR");
 }
 
 struct Outgoing<'a>(&'a mut HeaderMap);
@@ -323,5 +362,31 @@ mod tests {
             sent[1].span_context.span_id(),
             "the span of a library in between is passed over"
         );
+    }
+
+    /// The span that a call with this header has, as it is told to others.
+    fn told(incoming: &str) -> Option<String> {
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let provider = SdkTracerProvider::builder().build();
+        let subscriber = tracing_subscriber::registry().with(layer(&provider, "test"));
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("call");
+            adopt(&span, incoming);
+            span.in_scope(traceparent)
+        })
+    }
+
+    #[test]
+    fn a_span_is_told_only_where_its_trace_is_recorded() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let recorded = told(&format!("00-{trace}-b7ad6b7169203331-01")).unwrap();
+        assert!(
+            recorded.starts_with(&format!("00-{trace}-")) && recorded.ends_with("-01"),
+            "{recorded}"
+        );
+        assert!(!recorded.contains("b7ad6b7169203331"), "it is another span");
+        assert_eq!(told(&format!("00-{trace}-b7ad6b7169203331-00")), None);
+        assert!(!told("rubbish").unwrap().contains(trace));
+        assert_eq!(traceparent(), None, "nobody records anything");
     }
 }

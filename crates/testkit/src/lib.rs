@@ -4,8 +4,8 @@
 //! * [`Account`] is a ServiceAccount with the rules of a chart, so that a missing verb fails a test and not a user.
 //! * [`process`] runs our programs and kills them, [`gate`] at the instant of a request; [`wire`] is a bad network;
 //!   [`certs`], [`port`] and [`scratch`] are what servers need.
-//! * [`wait::until`] is the only way to wait; [`build`] makes objects; [`events`] and [`audit`] read what happened; [`page`]
-//!   runs what documentation shows.
+//! * [`wait::until`] is the only way to wait; [`build`] makes objects; [`events`], [`audit`] and [`traces`] read what
+//!   happened; [`page`] runs what documentation shows.
 //!
 //! Everything started here ends with the test process, however that ends. Files go to [`scratch`], which is removed as
 //! well unless `METAL3_TEST_KEEP` is set.
@@ -25,6 +25,7 @@ pub mod port;
 pub mod process;
 pub mod scratch;
 pub mod tools;
+pub mod traces;
 pub mod wait;
 pub mod wire;
 

@@ -10,7 +10,9 @@ use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3ClusterStatus};
 use metal3_api::names;
 use metal3_capm3_core::cluster::{Seen, Step, Verdict, View, cluster_name, plan};
 use metal3_capm3_core::machine::Finalizer;
+use metal3_kit::telemetry;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::commit::{Committer, Failure, PASS_DEADLINE};
 use crate::objects::{Guarded, Key, Objects, selected};
@@ -37,10 +39,15 @@ pub(super) async fn reconcile(
     let committer = &context.committer;
     let started = Instant::now();
     let infra = committer.newest(cached);
-    let result = match tokio::time::timeout(PASS_DEADLINE, pass(&context, &key, &infra)).await {
+    let span = telemetry::reconcile("Metal3Cluster", &key.namespace, &key.name);
+    let looked = pass(&context, &key, &infra).instrument(span.clone());
+    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
         Ok(result) => result,
         Err(_) => Err(Failure::Deadline),
     };
+    if result.is_err() {
+        telemetry::failed(&span);
+    }
     let outcome = match &result {
         Ok(None) => "success",
         Ok(Some(_)) => "requeue_after",

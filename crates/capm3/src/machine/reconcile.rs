@@ -11,6 +11,8 @@ use metal3_capm3_core::condition::Reason;
 use metal3_capm3_core::machine::{
     Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
 };
+use metal3_kit::telemetry;
+use tracing::Instrument as _;
 
 use super::commit::commit;
 use super::successor::successor;
@@ -49,10 +51,15 @@ pub(super) async fn reconcile(
     let committer = &context.committer;
     let started = Instant::now();
     let machine = committer.newest(cached);
-    let result = match tokio::time::timeout(PASS_DEADLINE, pass(&context, &key, &machine)).await {
+    let span = telemetry::reconcile("Metal3Machine", &key.namespace, &key.name);
+    let looked = pass(&context, &key, &machine).instrument(span.clone());
+    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
         Ok(result) => result,
         Err(_) => Err(Failure::Deadline),
     };
+    if result.is_err() {
+        telemetry::failed(&span);
+    }
     let outcome = match &result {
         Ok((Requeue::OnChange, _)) => "success",
         Ok((Requeue::Now | Requeue::After(_) | Requeue::Backoff, _)) => "requeue_after",

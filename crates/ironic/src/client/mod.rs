@@ -23,6 +23,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tracing::{Instrument as _, field};
 
 pub use self::calls::MARKER_GONE;
 pub use self::error::Refusal;
@@ -52,6 +53,7 @@ pub struct Client {
     ready: RwLock<Ready>,
     checking: tokio::sync::Mutex<()>,
     stats: Stats,
+    propagate: fn(&mut header::HeaderMap),
 }
 
 /// Answer of a mutating request.
@@ -87,6 +89,7 @@ impl Client {
             ready: RwLock::new(Ready::Unknown { trouble: None }),
             checking: tokio::sync::Mutex::new(()),
             stats: Stats::default(),
+            propagate: settings.propagate,
         })
     }
 
@@ -169,7 +172,45 @@ impl Client {
         request: &Request<'_>,
         bound: Duration,
     ) -> Result<Answer, Error> {
+        let span = tracing::info_span!(
+            "ironic",
+            otel.name = format!("{} {}", request.method, request.route),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            http.request.method = request.method.as_str(),
+            http.response.status_code = field::Empty,
+            url.template = request.route,
+            server.address = session.place.0,
+            server.port = session.place.1,
+            error.type = field::Empty,
+        );
+        let exchange = self.exchange(session, api, request, bound);
+        let answer = exchange.instrument(span.clone()).await;
+        let failed = match &answer {
+            Ok(answer) => {
+                span.record("http.response.status_code", answer.status.as_u16());
+                let failed = answer.status.is_client_error() || answer.status.is_server_error();
+                failed.then(|| answer.status.as_str())
+            }
+            Err(error) => Some(error.label()),
+        };
+        if let Some(failed) = failed {
+            span.record("error.type", failed);
+            span.record("otel.status_code", "ERROR");
+        }
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        session: &Session,
+        api: Api,
+        request: &Request<'_>,
+        bound: Duration,
+    ) -> Result<Answer, Error> {
         let minor = api.minor;
+        let mut context = header::HeaderMap::new();
+        (self.propagate)(&mut context);
         let mut builder = session
             .http
             .request(
@@ -177,6 +218,7 @@ impl Client {
                 format!("{}{}/{}", session.base, api.prefix, request.path),
             )
             .timeout(bound)
+            .headers(context)
             .header("X-OpenStack-Ironic-API-Version", format!("1.{minor}"))
             .header("OpenStack-API-Version", format!("baremetal 1.{minor}"))
             .header(header::ACCEPT, "application/json");

@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) base: String,
     /// Where it is, without a login, for messages.
     pub(super) shown: String,
+    /// Host and port of it, for traces.
+    pub(super) place: (String, Option<u16>),
     /// Who says that it is there, for messages.
     pub(super) told_by: Arc<str>,
 }
@@ -253,9 +255,20 @@ impl Session {
             access,
             base: endpoint.trim_end_matches('/').to_owned(),
             shown: without_login(endpoint),
+            place: place(endpoint),
             told_by: Arc::clone(told_by),
         })
     }
+}
+
+/// Host and port of a URL.
+fn place(endpoint: &str) -> (String, Option<u16>) {
+    let Ok(url) = reqwest::Url::parse(endpoint) else {
+        return (String::new(), None);
+    };
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (host.to_owned(), url.port_or_known_default())
 }
 
 /// Scheme, host and port.

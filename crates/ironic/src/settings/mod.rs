@@ -8,6 +8,7 @@ mod error;
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use tokio::sync::watch;
 
 pub use self::error::SettingsError;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub live_iso_boot_device: String,
     /// `DIRECT_DEPLOY_FORCE_PERSISTENT_BOOT_DEVICE`.
     pub direct_deploy_boot_device: String,
+    /// Adds trace context to outgoing headers.
+    pub propagate: fn(&mut HeaderMap),
 }
 
 /// Name and namespace of an object of `ironics.ironic.metal3.io`.
@@ -102,6 +105,7 @@ impl Settings {
             provisioning_network_disabled: false,
             live_iso_boot_device: "Default".into(),
             direct_deploy_boot_device: "Default".into(),
+            propagate: |_| (),
         }
     }
 }

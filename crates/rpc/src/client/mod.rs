@@ -32,6 +32,8 @@ pub use stream::HostStream;
 use pool::{Inner, Picked, Pool};
 use retry::{Attempts, Budget};
 
+use crate::v1::host_service_server::SERVICE_NAME;
+
 /// A cheap handle; clones share connections, which are made on first use and again after they broke.
 #[derive(Clone, Debug)]
 pub struct HostClient {
@@ -82,19 +84,24 @@ impl HostClient {
     {
         let span = tracing::info_span!(
             "call",
-            otel.name = method,
+            otel.name = format!("{SERVICE_NAME}/{method}"),
             otel.kind = "client",
+            otel.status_code = field::Empty,
             rpc.system = "grpc",
-            rpc.service = "metal3.host.v1.HostService",
+            rpc.service = SERVICE_NAME,
             rpc.method = method,
             rpc.grpc.status_code = field::Empty,
-            peer = field::Empty,
+            network.peer.address = field::Empty,
+            network.peer.port = field::Empty,
         );
         let result = Box::pin(self.attempts(method, request, send))
             .instrument(span.clone())
             .await;
         let code = result.as_ref().err().map_or(Code::Ok, Status::code);
         span.record("rpc.grpc.status_code", i32::from(code));
+        if code != Code::Ok {
+            span.record("otel.status_code", "ERROR");
+        }
         result
     }
 
@@ -149,7 +156,9 @@ impl HostClient {
     {
         let limit = attempts.limit();
         let picked: Picked = self.pool.pick().await?;
-        tracing::Span::current().record("peer", field::display(picked.address));
+        let span = tracing::Span::current();
+        span.record("network.peer.address", field::display(picked.address.ip()));
+        span.record("network.peer.port", picked.address.port());
         let mut request = Request::new(request);
         // The server stops when nobody waits any more.
         request.set_timeout(limit.saturating_duration_since(Instant::now()));
