@@ -71,7 +71,12 @@ fn clusterctl_installs_what_helm_installs() {
     let folder = out
         .join("infrastructure-metal3")
         .join(concat!("v", env!("CARGO_PKG_VERSION")));
-    for file in ["metadata.yaml", "cluster-template.yaml"] {
+    for file in [
+        "metadata.yaml",
+        "cluster-template.yaml",
+        "cluster-template-topology.yaml",
+        "clusterclass-metal3.yaml",
+    ] {
         assert!(folder.join(file).exists(), "{file}");
     }
     let text = filled_in(
