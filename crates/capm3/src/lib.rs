@@ -2,7 +2,7 @@
 //!
 //! * [`run`] starts everything; [`Args`] are the flags and variables.
 //! * [`check()`] looks at running webhooks and at the HostService, for `helm test`.
-//! * `machine/` and `cluster/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
+//! * `machine/`, `cluster/` and `remediation/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
 //!   decides. `objects.rs` is what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
 //! * `workload/` looks at the Nodes of workload clusters.
@@ -18,6 +18,7 @@ mod machine;
 mod metrics;
 mod migrate;
 mod objects;
+mod remediation;
 mod run;
 mod wake;
 mod watch;

@@ -8,7 +8,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use metal3_api::capi::{Cluster, ContractVersionedObjectReference, Machine};
-use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
+use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine, Metal3Remediation};
 use metal3_api::names;
 use metal3_capm3_core::{cluster, machine};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use crate::commit::Failure;
 const WATCH_FILTER: &str = "cluster.x-k8s.io/watch-filter";
 
 /// The stores that must be complete before anything is decided.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// An object as it arrives: one that cannot be read must not stop the others.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -63,6 +63,7 @@ impl fmt::Display for Key {
 pub(crate) struct Objects {
     pub(crate) metal3_machines: Store<Guarded<Metal3Machine>>,
     pub(crate) metal3_clusters: Store<Guarded<Metal3Cluster>>,
+    pub(crate) remediations: Store<Guarded<Metal3Remediation>>,
     pub(crate) machines: Store<Guarded<Machine>>,
     pub(crate) clusters: Store<Guarded<Cluster>>,
     /// How many of them are complete.
@@ -89,6 +90,10 @@ impl Objects {
 
     pub(crate) fn cluster(&self, namespace: &str, name: &str) -> Result<Option<Cluster>, Failure> {
         read(&self.clusters, "Cluster", namespace, name)
+    }
+
+    pub(crate) fn metal3_machine(&self, key: &Key) -> Result<Option<Metal3Machine>, Failure> {
+        read(&self.metal3_machines, "Metal3Machine", &key.namespace, &key.name)
     }
 
     /// The infrastructure that a Cluster refers to.
@@ -242,6 +247,7 @@ mod tests {
                 json!({"metadata": {"namespace": "other", "name": "elsewhere", "labels": label}, "spec": {}}),
             ]),
             metal3_clusters: store(&[]),
+            remediations: store(&[]),
             machines: store(&[json!({
                 "metadata": {"namespace": "ns", "name": "m", "labels": label},
                 "spec": {"clusterName": "c", "infrastructureRef": {"kind": "Metal3Machine", "name": "owned"}},

@@ -12,7 +12,7 @@ use metal3_kit::probes::{self, Readiness};
 use metal3_kit::shutdown::TaskSet;
 use metal3_kit::tls::{Certificate, Offer, Protocol, Source, TlsListener};
 use metal3_rpc::client::HostClient;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts::{self, Counting, Hosts, Link};
@@ -20,10 +20,10 @@ use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::migrate::Migration;
 use crate::objects::Objects;
-use crate::wake::{Waiting, Wakes};
+use crate::wake::Wakes;
 use crate::watch::{Watch, Watched};
 use crate::workload::Workloads;
-use crate::{Args, cluster, machine, webhook};
+use crate::{Args, cluster, machine, remediation, webhook};
 
 /// Upstream's name, so that a rolling upgrade never has two leaders.
 const LEASE: &str = "controller-leader-election-capm3";
@@ -53,14 +53,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let measuring = measure(&args, authority, metrics, certificate, offer, shutdown.clone());
     tasks.spawn("metrics", measuring);
     let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown);
-    let (machines, machines_woken) = mpsc::unbounded_channel();
-    let (clusters, clusters_woken) = mpsc::unbounded_channel();
-    let wakes = Wakes {
-        leadership: leadership.clone(),
-        machines,
-        clusters,
-        waiting: Arc::<Waiting>::default(),
-    };
+    let (wakes, woken) = Wakes::new(leadership.clone());
     let objects = watch_all(&args, &client, &wakes, &readiness, &mut tasks, &shutdown);
 
     // Shown, but no condition of readiness: webhooks must go on answering while the host service is away.
@@ -79,15 +72,31 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let workloads = Workloads::new(client.clone(), wakes.clone());
     tasks.spawn("workload clusters", workloads.clone().sweep(shutdown.clone()));
 
+    let hosts = Hosts {
+        client: host_client,
+        link,
+    };
+    let controller = remediation::Controller {
+        client: client.clone(),
+        leadership: leadership.clone(),
+        metrics: capm3.clone(),
+        objects: objects.clone(),
+        hosts: hosts.clone(),
+        workloads: workloads.clone(),
+        following: Arc::clone(&wakes.following),
+        watch_filter: args.watch_filter.clone(),
+        concurrency: args.metal3remediation_concurrency,
+    };
+    tasks.spawn(
+        "metal3remediation controller",
+        controller.run(woken.remediations, shutdown.clone()),
+    );
     let controller = machine::Controller {
         client: client.clone(),
         leadership: leadership.clone(),
         metrics: capm3.clone(),
         objects: objects.clone(),
-        hosts: Hosts {
-            client: host_client,
-            link,
-        },
+        hosts,
         workloads,
         waiting: Arc::clone(&wakes.waiting),
         watch_filter: args.watch_filter.clone(),
@@ -96,7 +105,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     tasks.spawn(
         "metal3machine controller",
-        controller.run(machines_woken, shutdown.clone()),
+        controller.run(woken.machines, shutdown.clone()),
     );
     migrate(&args, &client, &leadership, &mut tasks, &shutdown);
     let controller = cluster::Controller {
@@ -109,7 +118,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     tasks.spawn(
         "metal3cluster controller",
-        controller.run(clusters_woken, shutdown.clone()),
+        controller.run(woken.clusters, shutdown.clone()),
     );
 
     let probing = (args.health_addr.clone(), shutdown);
@@ -238,11 +247,13 @@ fn watch_all(
 ) -> Objects {
     let (metal3_machines, metal3_machine_writer) = reflector::store();
     let (metal3_clusters, metal3_cluster_writer) = reflector::store();
+    let (remediations, remediation_writer) = reflector::store();
     let (machines, machine_writer) = reflector::store();
     let (clusters, cluster_writer) = reflector::store();
     let objects = Objects {
         metal3_machines,
         metal3_clusters,
+        remediations,
         machines,
         clusters,
         listed: watch::Sender::default(),
@@ -259,6 +270,7 @@ fn watch_all(
     };
     watching.start("metal3machines", metal3_machine_writer);
     watching.start("metal3clusters", metal3_cluster_writer);
+    watching.start("metal3remediations", remediation_writer);
     watching.start("machines", machine_writer);
     watching.start("clusters", cluster_writer);
     objects

@@ -1,10 +1,10 @@
 //! Who is to be looked at because something else changed, and who waits for what.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metal3_kit::lease::Leadership;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::objects::Key;
 
@@ -19,12 +19,49 @@ pub(crate) struct Wakes {
     pub(crate) leadership: Leadership,
     pub(crate) machines: UnboundedSender<Key>,
     pub(crate) clusters: UnboundedSender<Key>,
+    pub(crate) remediations: UnboundedSender<Key>,
+    pub(crate) following: Arc<Following>,
     pub(crate) waiting: Arc<Waiting>,
 }
 
+/// The ends at which controllers are woken.
+pub(crate) struct Woken {
+    pub(crate) machines: UnboundedReceiver<Key>,
+    pub(crate) clusters: UnboundedReceiver<Key>,
+    pub(crate) remediations: UnboundedReceiver<Key>,
+}
+
 impl Wakes {
+    pub(crate) fn new(leadership: Leadership) -> (Self, Woken) {
+        let (machines, machines_woken) = mpsc::unbounded_channel();
+        let (clusters, clusters_woken) = mpsc::unbounded_channel();
+        let (remediations, remediations_woken) = mpsc::unbounded_channel();
+        let wakes = Self {
+            leadership,
+            machines,
+            clusters,
+            remediations,
+            following: Arc::default(),
+            waiting: Arc::default(),
+        };
+        let woken = Woken {
+            machines: machines_woken,
+            clusters: clusters_woken,
+            remediations: remediations_woken,
+        };
+        (wakes, woken)
+    }
+
+    /// A machine, and the remediations that wait for something about it.
     pub(crate) fn machine(&self, key: Key) {
+        for remediation in self.following.of(&key) {
+            self.remediation(remediation);
+        }
         self.send(&self.machines, key);
+    }
+
+    pub(crate) fn remediation(&self, key: Key) {
+        self.send(&self.remediations, key);
     }
 
     pub(crate) fn cluster(&self, key: Key) {
@@ -43,6 +80,9 @@ impl Wakes {
         for key in self.waiting.pop_for_service() {
             self.machine(key);
         }
+        for key in self.following.all() {
+            self.remediation(key);
+        }
     }
 
     /// A controller that does not lead looks at everything when it begins to.
@@ -51,6 +91,38 @@ impl Wakes {
             // The receiver ends with the process only.
             let _ = sender.send(key);
         }
+    }
+}
+
+/// Which remediation is about which Metal3Machine.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    machines: Mutex<HashMap<Key, Key>>,
+}
+
+impl Following {
+    pub(crate) fn follow(&self, remediation: &Key, machine: Key) {
+        self.with(|machines| machines.insert(remediation.clone(), machine));
+    }
+
+    pub(crate) fn forget(&self, remediation: &Key) {
+        self.with(|machines| machines.remove(remediation));
+    }
+
+    /// Remediations are few: there is no index the other way round.
+    fn of(&self, machine: &Key) -> BTreeSet<Key> {
+        self.with(|machines| {
+            let about = machines.iter().filter(|(_, about)| *about == machine);
+            about.map(|(remediation, _)| remediation.clone()).collect()
+        })
+    }
+
+    fn all(&self) -> BTreeSet<Key> {
+        self.with(|machines| machines.keys().cloned().collect())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<Key, Key>) -> T) -> T {
+        act(&mut self.machines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -142,6 +214,17 @@ mod tests {
         );
         assert_eq!(waiting.pop_for_host("ns"), []);
         assert_eq!(waiting.pop_for_host("other"), [Key::new("other", "first")]);
+    }
+
+    #[test]
+    fn a_remediation_follows_its_machine_until_it_is_gone() {
+        let following = Following::default();
+        let (remediation, machine) = (Key::new("ns", "r"), Key::new("ns", "m"));
+        following.follow(&remediation, machine.clone());
+        assert_eq!(following.of(&machine), [remediation.clone()].into());
+        assert_eq!(following.of(&remediation), [].into());
+        following.forget(&remediation);
+        assert_eq!((following.of(&machine), following.all()), ([].into(), [].into()));
     }
 
     #[test]

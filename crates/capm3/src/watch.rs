@@ -259,6 +259,20 @@ impl Watched for metal3_api::infra::v1beta2::Metal3Cluster {
     }
 }
 
+impl Watched for metal3_api::infra::v1beta2::Metal3Remediation {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        mark_metadata(&self.metadata, hasher);
+    }
+
+    fn wake(&self, _: &Objects, wakes: &Wakes) {
+        wakes.remediation(Key::of(self));
+    }
+
+    fn gone(&self, _: &Objects, wakes: &Wakes) {
+        wakes.following.forget(&Key::of(self));
+    }
+}
+
 impl Watched for Machine {
     fn mark(&self, hasher: &mut DefaultHasher) {
         let has_node = self

@@ -4,6 +4,7 @@
 //! says who is to be woken; `link.rs` knows whether anybody answers; `observe.rs` counts.
 
 pub(crate) mod args;
+mod care;
 mod link;
 mod observe;
 mod track;
@@ -255,12 +256,12 @@ impl Hosts {
 
     /// Turns what is not the host's fault into trouble. While the stream cannot even be opened,
     /// nothing is asked: thousands of machines that each wait for a dead address would hold up all others.
-    async fn answer(
+    async fn answer<A: care::Told>(
         &self,
-        call: Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send + '_>>,
-    ) -> Result<Answer, Failure> {
+        call: Pin<Box<dyn Future<Output = Result<A, Status>> + Send + '_>>,
+    ) -> Result<A, Failure> {
         if let Some(message) = self.link.down() {
-            return Ok(Answer::Trouble(Trouble::Unavailable(message)));
+            return Ok(A::trouble(Trouble::Unavailable(message)));
         }
         let answered = call
             .await
@@ -273,9 +274,9 @@ impl Hosts {
             Err((Code::Aborted, _, status)) => Err(Failure::Contended(status.message().to_owned())),
             Err((_, Trouble::Unavailable(_), status)) => {
                 let told = self.link.unanswered(&describe(&status));
-                Ok(Answer::Trouble(Trouble::Unavailable(told)))
+                Ok(A::trouble(Trouble::Unavailable(told)))
             }
-            Err((_, trouble, _)) => Ok(Answer::Trouble(trouble)),
+            Err((_, trouble, _)) => Ok(A::trouble(trouble)),
         }
     }
 }

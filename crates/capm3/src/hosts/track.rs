@@ -1,9 +1,10 @@
 //! Who is to be woken by a change of a host. Pure.
 
 use metal3_capm3_core::host::{Consumer, HostSummary};
+use metal3_capm3_core::remediation::HostFacts;
 use metal3_rpc::v1::Host;
 
-use super::translate;
+use super::{care, translate};
 use crate::objects::Key;
 
 /// The group whose Metal3Machines are ours.
@@ -22,14 +23,16 @@ pub(super) enum Wake {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Known {
     summary: HostSummary,
+    power: HostFacts,
     free: bool,
 }
 
 impl Known {
     pub(super) fn of(host: Host) -> Option<Self> {
         let free = is_free(&host);
+        let power = care::facts(host.clone());
         let summary = translate::summary(host)?;
-        Some(Self { summary, free })
+        Some(Self { summary, power, free })
     }
 }
 
@@ -118,6 +121,11 @@ mod tests {
             host.provisioning_state = "provisioned".into();
         });
         assert_eq!(wakes(Some(&used), Some(&provisioned)), [machine("m")]);
+        let on = known(|host| {
+            used_by("m")(host);
+            host.powered_on = true;
+        });
+        assert_eq!(wakes(Some(&used), Some(&on)), [machine("m")]);
         assert_eq!(
             wakes(Some(&used), Some(&known(used_by("n")))),
             [machine("m"), machine("n")]

@@ -1,8 +1,9 @@
-//! Workload clusters: which Nodes they have, and setting the provider ID of one.
+//! Workload clusters: which Nodes they have, setting the provider ID of one, and what remediation does to one (`care.rs`).
 //!
 //! One watch of Nodes per cluster, begun when a machine first asks and ended when none does any more. Questions are
 //! answered from memory, so a cluster that does not answer never holds up the machines of another.
 
+mod care;
 mod kubeconfig;
 mod nodes;
 
@@ -110,7 +111,10 @@ impl Workloads {
     }
 
     fn of(&self, query: &NodeQuery) -> Arc<Nodes> {
-        let key = cluster(query);
+        self.of_cluster(cluster(query))
+    }
+
+    fn of_cluster(&self, key: Key) -> Arc<Nodes> {
         let mut clusters = self.lock();
         if let Some(workload) = clusters.get(&key) {
             return Arc::clone(&workload.nodes);

@@ -119,6 +119,24 @@ impl Nodes {
         }
     }
 
+    /// A client of the cluster, if it answered when it was last heard of; the error, if not.
+    pub(super) async fn connection(&self, patience: Duration) -> Result<Client, String> {
+        self.with(|state| state.asked = Instant::now());
+        let mut health = self.health.subscribe();
+        let settled = health.wait_for(|health| *health != Health::Connecting);
+        let failing = match tokio::time::timeout(patience, settled).await {
+            Ok(Ok(health)) => match &*health {
+                Health::Failing(error) => Some(error.clone()),
+                Health::Connecting | Health::Synced => None,
+            },
+            Ok(Err(_)) | Err(_) => None,
+        };
+        match failing {
+            Some(error) => Err(error),
+            None => self.client().ok_or_else(|| "it has not answered yet".to_owned()),
+        }
+    }
+
     pub(super) fn client(&self) -> Option<Client> {
         self.with(|state| state.client.clone())
     }
