@@ -389,13 +389,14 @@ pub struct WatchHostsRequest {
     /// Empty: all namespaces, which needs cluster-wide permission.
     #[prost(string, repeated, tag = "1")]
     pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Only hosts whose consumer is of this kind, or that have none; empty: all.
+    /// Only hosts whose consumer is of this kind, or that have none; empty: all. A host that changes hands is ADDED or
+    /// DELETED when it comes to suit or suits no longer.
     #[prost(string, tag = "2")]
     pub consumer_kind: ::prost::alloc::string::String,
     /// Only labels with one of these prefixes are sent; empty: all.
     #[prost(string, repeated, tag = "3")]
     pub label_prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Revision of the last bookmark or change seen; empty: start with a snapshot.
+    /// Revision of the last message seen that has one; empty: start with a snapshot. What was missed is told, then SYNCED.
     #[prost(string, tag = "4")]
     pub from_revision: ::prost::alloc::string::String,
 }
@@ -408,7 +409,8 @@ pub struct WatchHostsResponse {
     /// Unset for SYNCED and BOOKMARK.
     #[prost(message, optional, tag = "2")]
     pub host: ::core::option::Option<Host>,
-    /// Send the last one as from_revision to go on after a break.
+    /// Send the last one as from_revision to go on after a break. Opaque, and known to this replica only: another one answers
+    /// OUT_OF_RANGE, reason REVISION_EXPIRED, as this one does after some thousand changes. Empty until a snapshot is SYNCED.
     #[prost(string, tag = "3")]
     pub revision: ::prost::alloc::string::String,
 }
