@@ -7,6 +7,7 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use metal3_ironic::{AgentImages, IronicProvisioner, Known, Settings};
 use metal3_kit::shutdown::TaskSet;
+use metal3_kit::telemetry;
 use metal3_provisioner::HostKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ pub(crate) fn open(
         });
         settings.target = Some(target);
     }
+    settings.propagate = telemetry::inject;
     IronicProvisioner::new(settings).context("the Ironic client cannot be set up")
 }
 

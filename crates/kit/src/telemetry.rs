@@ -86,10 +86,12 @@ pub fn init(service: &'static str, version: &'static str, args: &TelemetryArgs) 
             let (traces, guard) = traces(service, version, endpoint)?;
             (Some(traces), guard)
         }
-        None => (None, Guard { provider: None }),
+        None => {
+            // The trace of a caller is told in the audit line all the same.
+            global::set_text_map_propagator(TraceContextPropagator::new());
+            (None, Guard { provider: None })
+        }
     };
-    // Also without traces of our own: the trace of a caller is passed on and told in the audit line.
-    global::set_text_map_propagator(TraceContextPropagator::new());
     tracing_subscriber::registry()
         .with(traces)
         .with(lines.with_filter(filter))
@@ -112,6 +114,7 @@ where
 {
     let provider = exporter(service, version, endpoint)?;
     let layer = layer(&provider, service);
+    global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = Some(provider);
     Ok((layer, Guard { provider }))
 }

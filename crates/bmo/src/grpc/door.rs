@@ -70,6 +70,7 @@ where
                 Some(status) => status.into_http(),
                 None => response,
             };
+            trace(response.extensions().get::<Status>().map_or(Code::Ok, Status::code));
             let (code, reason) = match response.extensions().get::<Status>() {
                 Some(status) => (code(status), Reason::of(status).map_or("", Reason::as_str)),
                 None => ("OK", ""),
@@ -77,6 +78,23 @@ where
             metrics.answered(call.name(), code, reason, begun.elapsed());
             Ok(response)
         })
+    }
+}
+
+/// Tells the span of the call how it ended. What only the caller did wrong is no failure of ours.
+fn trace(code: Code) {
+    let span = tracing::Span::current();
+    span.record("rpc.grpc.status_code", i32::from(code));
+    if matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    ) {
+        span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -40,15 +40,17 @@ use metal3_kit::probes::Condition;
 use metal3_kit::telemetry::adopt_parent;
 use metal3_kit::tls::TlsListener;
 use metal3_rpc::DESCRIPTOR;
-use metal3_rpc::v1::host_service_server::HostServiceServer;
+use metal3_rpc::v1::host_service_server::{HostServiceServer, SERVICE_NAME};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tracing::field;
 
 pub(crate) use args::GuardArgs;
 pub(crate) use index::HostIndex;
 pub(crate) use project::project;
 
 use auth::Authority;
+use call::Call;
 use door::Door;
 use service::Service;
 use store::Store;
@@ -108,7 +110,20 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .trace_fn(|request| {
-            let span = tracing::info_span!("rpc", method = request.uri().path());
+            // Health and reflection are asked by probes and tools, and a name that is not of the contract may be anything.
+            let Some(call) = Call::of(request.uri().path()) else {
+                return tracing::Span::none();
+            };
+            let span = tracing::info_span!(
+                "rpc",
+                otel.name = format!("{SERVICE_NAME}/{}", call.name()),
+                otel.kind = "server",
+                otel.status_code = field::Empty,
+                rpc.system = "grpc",
+                rpc.service = SERVICE_NAME,
+                rpc.method = call.name(),
+                rpc.grpc.status_code = field::Empty,
+            );
             adopt_parent(&span, request.headers());
             span
         })

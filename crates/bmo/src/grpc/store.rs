@@ -9,6 +9,7 @@ use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::EventKind;
 use metal3_kit::client::brief;
+use metal3_kit::telemetry;
 use metal3_provisioner::HostKey;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::{Consumer, Host, HostRef};
@@ -118,6 +119,10 @@ impl Store {
         // The API server compares both and answers 409 when another write came first.
         patch["metadata"]["resourceVersion"] = json!(decided_on.revision);
         patch["metadata"]["uid"] = json!(reference.uid);
+        // In the write itself: what the host's controller does about it belongs to the trace of the call.
+        if let Some(traceparent) = telemetry::traceparent() {
+            patch["metadata"]["annotations"][names::ANNOTATION_TRACEPARENT] = json!(traceparent);
+        }
         let params = PatchParams {
             field_manager: manager.map(str::to_owned),
             ..PatchParams::default()

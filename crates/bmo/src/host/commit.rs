@@ -193,6 +193,7 @@ mod tests {
 
     use super::super::hardware::Hardware;
     use super::super::secrets::Secrets;
+    use super::super::trace::Traces;
     use super::*;
     use crate::events::Events;
     use crate::metrics::HostMetrics;
@@ -241,6 +242,7 @@ mod tests {
             store,
             backoff: Backoff::default(),
             written: Written::default(),
+            traces: Traces::default(),
         }
     }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::hardware::Hardware;
 use super::reconcile::{Context, Failure, reconcile};
 use super::secrets::Secrets;
+use super::trace::Traces;
 use crate::Args;
 use crate::events::Events;
 use crate::ironic_resource;
@@ -123,6 +124,7 @@ impl Controller {
             store: reader.clone(),
             backoff: Backoff::default(),
             written: self.written,
+            traces: Traces::default(),
         });
         let objects = UnboundedReceiverStream::new(triggered).map(Ok);
         kube::runtime::Controller::for_stream(objects, reader)

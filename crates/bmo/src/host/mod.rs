@@ -1,7 +1,7 @@
 //! The controller of BareMetalHosts.
 //!
 //! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `observe.rs` reads what a
-//! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes.
+//! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes, `trace.rs` tells of it.
 
 mod commit;
 mod controller;
@@ -9,6 +9,7 @@ mod hardware;
 mod observe;
 mod reconcile;
 mod secrets;
+mod trace;
 
 pub(crate) use controller::{Controller, settings};
 pub(crate) use reconcile::Failure;

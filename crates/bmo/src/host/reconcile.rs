@@ -17,17 +17,20 @@ use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
 use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
+use metal3_kit::telemetry;
 use metal3_provisioner::{
     HostKey, HostRef, Kind, PowerTarget, Progress, ProvisionArgs, Provisioner as _, PullSecret, RegisterArgs,
     WaitReason,
 };
 use thiserror::Error;
+use tracing::Instrument as _;
 
 use super::commit::{commit, publish_unreadable};
 use super::controller::reference;
 use super::hardware::Hardware;
 use super::observe;
 use super::secrets::{Secrets, Unusable};
+use super::trace::{self, Traces};
 use crate::events::Events;
 use crate::metrics::HostMetrics;
 use crate::preprovisioning::Images;
@@ -49,6 +52,7 @@ pub(super) struct Context {
     pub(super) store: Store<Guarded>,
     pub(super) backoff: Backoff<HostKey>,
     pub(super) written: Written,
+    pub(super) traces: Traces,
 }
 
 /// Why a pass failed; never the host's fault.
@@ -101,13 +105,18 @@ async fn look(guarded: Arc<Guarded>, context: &Context) -> Result<Action, Failur
     if context.store.get(&reference(&key)).is_none() {
         // It went while we began.
         context.metrics.forget(&key);
+        context.traces.forget(&key);
     }
-    let requeue = pass(context, &host).await?;
+    let span = context.traces.pass(&key, &host);
+    let looked = pass(context, &host).instrument(span.clone()).await;
+    let (requeue, rests) = looked.inspect_err(|_| telemetry::failed(&span))?;
+    context.traces.passed(&key, &host, rests);
     context.backoff.forget(&key);
     Ok(action(requeue))
 }
 
-async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failure> {
+/// When to look again, and whether nothing is left to do.
+async fn pass(context: &Context, host: &BareMetalHost) -> Result<(Requeue, bool), Failure> {
     let paused = host.annotations().contains_key(names::ANNOTATION_PAUSED);
     // What belongs to a paused host is left alone, too: `clusterctl move` takes our finalizers off it meanwhile.
     let (secret, bmc, hardware) = if paused {
@@ -132,7 +141,7 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failur
     let verdict = loop {
         match step(&view, &seen, Timestamp::now()) {
             Step::Finish(verdict) => break *verdict,
-            Step::Ask(ask) => match perform(context, host, &mut reference, ask).await {
+            Step::Ask(ask) => match ask_backend(context, host, &mut reference, ask).await {
                 Ok(answer) => seen.record(answer),
                 Err(Failure::Backend(error))
                     if error.kind() == Kind::NotRegistered && !seen.node_unknown() =>
@@ -148,13 +157,13 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<Requeue, Failur
             },
         }
     };
-    let requeue = verdict.next.requeue();
+    let (requeue, rests) = (verdict.next.requeue(), trace::rests(&verdict));
     let taken = hardware.filter(|data| data.spec.hardware == verdict.status.hardware);
     commit(context, host, verdict).await?;
     if let Some(hardware) = &taken {
         context.hardware.taken(hardware);
     }
-    Ok(requeue)
+    Ok((requeue, rests))
 }
 
 /// Trouble that users must see on the host, because it does not go away by itself in a moment.
@@ -163,6 +172,17 @@ const fn is_outage(kind: Kind) -> bool {
         Kind::NotReady | Kind::Config | Kind::Bug | Kind::Transient => true,
         Kind::Conflict | Kind::NotRegistered => false,
     }
+}
+
+async fn ask_backend(
+    context: &Context,
+    host: &BareMetalHost,
+    reference: &mut HostRef,
+    ask: Ask,
+) -> Result<Answer, Failure> {
+    let span = trace::step(&ask);
+    let answer = perform(context, host, reference, ask).instrument(span.clone()).await;
+    answer.inspect_err(|_| telemetry::failed(&span))
 }
 
 async fn perform(

@@ -43,6 +43,7 @@ mod program;
 mod renewal;
 mod secrets;
 mod self_signed;
+mod trace;
 mod watch;
 mod webhook;
 mod webhook_corpus;
