@@ -70,7 +70,12 @@ where
                 Some(status) => status.into_http(),
                 None => response,
             };
-            trace(response.extensions().get::<Status>().map_or(Code::Ok, Status::code));
+            trace(
+                response
+                    .extensions()
+                    .get::<Status>()
+                    .map_or(Code::Ok, Status::code),
+            );
             let (code, reason) = match response.extensions().get::<Status>() {
                 Some(status) => (code(status), Reason::of(status).map_or("", Reason::as_str)),
                 None => ("OK", ""),

@@ -181,7 +181,9 @@ async fn ask_backend(
     ask: Ask,
 ) -> Result<Answer, Failure> {
     let span = trace::step(&ask);
-    let answer = perform(context, host, reference, ask).instrument(span.clone()).await;
+    let answer = perform(context, host, reference, ask)
+        .instrument(span.clone())
+        .await;
     answer.inspect_err(|_| telemetry::failed(&span))
 }
 
