@@ -5,6 +5,7 @@
 #   HOSTS=10000 hack/bench.sh life    one run; compared with the last one of a thousand hosts
 #   HOSTS=200 RUNS=1 IDLE=10 hack/bench.sh life    something quick
 #   hack/bench.sh claims         only ClaimHost and GetHost of a thousand callers at once
+#   hack/bench.sh watches        only changes told to 50 watchers
 set -euo pipefail
 cd "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
@@ -18,11 +19,12 @@ life() {
 		--json "$CARGO_TARGET_DIR/bench-$hosts.json" "${compare[@]}"
 }
 claims() { "$bench" claims --runs "${RUNS:-1}" --json "$CARGO_TARGET_DIR/bench-claims.json"; }
+watches() { "$bench" watches --runs "${RUNS:-1}" --json "$CARGO_TARGET_DIR/bench-watches.json"; }
 
 wanted=("$@")
-if [ ${#wanted[@]} = 0 ]; then wanted=(life claims); fi
+if [ ${#wanted[@]} = 0 ]; then wanted=(life claims watches); fi
 for name in "${wanted[@]}"; do
-	case $name in life | claims) ;; *) echo "hack/bench.sh: no bench $name; there are life and claims" >&2; exit 2 ;; esac
+	case $name in life | claims | watches) ;; *) echo "hack/bench.sh: no bench $name; there are life, claims and watches" >&2; exit 2 ;; esac
 done
 hack/tools/build.sh control-plane
 cargo build --locked --release -p metal3-bmo -p metal3-capm3 -p metal3-ironic-sim -p metal3-e2e

@@ -4,7 +4,7 @@
 //! * `life`: hosts on ironic-sim at zero latency, from creation to deletion
 //!   * `world`: the programs, and what is done to the hosts; `follow`: what a watch tells of them
 //!   * `figures`: the phases of one run
-//! * `service`: the HostService with a stored fleet: claims and reads of many callers
+//! * `service`: the HostService with a stored fleet: claims and reads of many callers, watchers
 //! * `count`: what it costs, told by bmo itself and, independently, by the API server, ironic-sim and the kernel;
 //!   `spread`: how long many things took
 //! * `targets`: what is aimed at, and whether it was reached
@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use self::figures::Figures;
-use self::service::claims;
+use self::service::{claims, watches};
 use self::targets::Row;
 
 #[derive(Parser)]
@@ -48,6 +48,8 @@ enum Bench {
     Life(LifeArgs),
     /// ClaimHost and GetHost of many callers at once.
     Claims(claims::Args),
+    /// One change told to many watchers of WatchHosts.
+    Watches(watches::Args),
 }
 
 #[derive(Args)]
@@ -68,6 +70,7 @@ impl Bench {
         match self {
             Self::Life(args) => format!("{} hosts, ironic-sim at zero latency", args.hosts),
             Self::Claims(args) => args.title(),
+            Self::Watches(args) => args.title(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Bench {
         match self {
             Self::Life(args) => figures::run(args.hosts, Duration::from_secs(args.idle)).await,
             Self::Claims(args) => claims::run(args).await,
+            Self::Watches(args) => watches::run(args).await,
         }
     }
 
@@ -85,6 +89,7 @@ impl Bench {
                 targets::life(args.hosts, medians, smaller.as_ref())
             }
             Self::Claims(_) => targets::claims(medians),
+            Self::Watches(_) => targets::watches(medians),
         })
     }
 }

@@ -99,6 +99,14 @@ pub(crate) fn claims(figures: &Figures) -> Vec<Row> {
     compare(figures, aims)
 }
 
+/// One change to many watchers, from the write on.
+pub(crate) fn watches(figures: &Figures) -> Vec<Row> {
+    compare(
+        figures,
+        vec![("a change to 50 watchers, p99, ms", "watch.p99", Aim::AtMost(50.0))],
+    )
+}
+
 /// The figures with their targets; what was not measured is left out.
 fn compare(figures: &Figures, aims: Vec<(&'static str, &'static str, Aim)>) -> Vec<Row> {
     aims.into_iter()

@@ -1,9 +1,10 @@
 //! The HostService alone, with a stored fleet: its replica does not lead, so that nothing but the calls is measured.
 //!
-//! * `fleet.rs` the hosts; `claims.rs` claims and reads of many callers at once
+//! * `fleet.rs` the hosts; `claims.rs` claims and reads of many callers at once; `watches.rs` one change to many watchers
 
 pub(crate) mod claims;
 pub(crate) mod fleet;
+pub(crate) mod watches;
 
 use std::time::Duration;
 
