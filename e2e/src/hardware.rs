@@ -73,6 +73,19 @@ pub struct Node {
     pub power_state: Option<String>,
 }
 
+/// Something that was done to a server.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// Orders all of them.
+    pub number: u64,
+    /// Name of its host.
+    pub host: String,
+    /// What.
+    pub deed: String,
+    /// The request that led to it.
+    pub asked: String,
+}
+
 /// A server that runs what was installed on it.
 #[derive(Clone, Debug)]
 pub struct Booted {
@@ -203,21 +216,24 @@ impl Hardware {
         Ok(booted)
     }
 
-    /// What ironic-sim saw being done to servers, in order: the number of the deed, the deed, the server.
+    /// What ironic-sim saw being done to servers.
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn deeds(&self) -> Result<BTreeMap<u64, String>> {
+    pub async fn deeds(&self) -> Result<Vec<Deed>> {
         let url = format!("http://{}/sim/v1/actions", sim_host(self.kind));
         let logs: Vec<Value> = self.get(&url).await?;
-        let mut deeds = BTreeMap::new();
+        let mut deeds = Vec::new();
         for log in &logs {
+            let name = log["name"].as_str().unwrap_or_default();
+            let host = name.split_once('~').map_or(name, |(_, host)| host);
             for action in log["actions"].as_array().into_iter().flatten() {
-                let number = action["number"].as_u64().context("an action without a number")?;
-                deeds.insert(
-                    number,
-                    format!("{} {} by {}", action["deed"], log["name"], action["asked"]),
-                );
+                deeds.push(Deed {
+                    number: action["number"].as_u64().context("an action without a number")?,
+                    host: host.to_owned(),
+                    deed: action["deed"].as_str().unwrap_or_default().to_owned(),
+                    asked: action["asked"].as_str().unwrap_or_default().to_owned(),
+                });
             }
         }
         Ok(deeds)

@@ -1,4 +1,4 @@
-//! `clusterctl move` to another management cluster, and back: nothing is done to a server, and all goes on there.
+//! `clusterctl move` to another management cluster, and back: nothing is done to a server in use, and all goes on there.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{BOUND, Contract};
 use crate::bed::{Bed, Mode};
+use crate::hardware::Deed;
 use crate::stack::{self, Install};
 use crate::tour::{self, CLUSTER, NAMESPACE, Plan};
 use crate::view::View;
@@ -90,12 +91,8 @@ async fn second(contract: &Contract) -> Result<Side> {
 impl Contract {
     /// Everything moves; the hosts are what they were, and no server noticed.
     async fn moves(&self, from: &Side, to: &Side, before: &BTreeMap<String, Host>) -> Result<()> {
-        let last = self
-            .hardware
-            .deeds()
-            .await?
-            .last_key_value()
-            .map_or(0, |(number, _)| *number);
+        let deeds = self.hardware.deeds().await?;
+        let last = deeds.iter().map(|deed| deed.number).max().unwrap_or_default();
         let kubeconfig = to.bed.kubeconfig();
         let kubeconfig = kubeconfig.to_string_lossy();
         let call = [
@@ -124,15 +121,16 @@ impl Contract {
         .await?;
         let left = hosts(from).await?;
         ensure!(left.is_empty(), "hosts were left behind: {left:?}");
-        let deeds: Vec<String> = self
+        // Free hosts carry no status, as nobody pauses them: they are inspected again, as by upstream.
+        let used = |server: &str| before.get(server).is_some_and(|host| host.consumer.is_some());
+        let deeds: Vec<Deed> = self
             .hardware
             .deeds()
             .await?
             .into_iter()
-            .filter(|(number, _)| *number > last)
-            .map(|(_, deed)| deed)
+            .filter(|deed| deed.number > last && used(&deed.host))
             .collect();
-        ensure!(deeds.is_empty(), "servers noticed the move: {deeds:?}");
+        ensure!(deeds.is_empty(), "servers in use noticed the move: {deeds:?}");
         Ok(())
     }
 }
