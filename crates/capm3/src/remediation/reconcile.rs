@@ -9,6 +9,8 @@ use kube::runtime::controller::Action;
 use metal3_api::infra::v1beta2::Metal3Remediation;
 use metal3_capm3_core::machine::Requeue;
 use metal3_capm3_core::remediation::{Answer, Ask, Seen, Step, View, owner_name, plan};
+use metal3_kit::telemetry;
+use tracing::Instrument as _;
 
 use super::commit::commit;
 use super::machine::tell;
@@ -46,10 +48,15 @@ pub(super) async fn reconcile(
     let committer = &context.committer;
     let started = Instant::now();
     let remediation = committer.newest(cached);
-    let result = match tokio::time::timeout(PASS_DEADLINE, pass(&context, &key, &remediation)).await {
+    let span = telemetry::reconcile("Metal3Remediation", &key.namespace, &key.name);
+    let looked = pass(&context, &key, &remediation).instrument(span.clone());
+    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
         Ok(result) => result,
         Err(_) => Err(Failure::Deadline),
     };
+    if result.is_err() {
+        telemetry::failed(&span);
+    }
     let outcome = match &result {
         Ok(Requeue::OnChange) => "success",
         Ok(Requeue::Now | Requeue::After(_) | Requeue::Backoff) => "requeue_after",
