@@ -1,7 +1,8 @@
 //! The controller of BareMetalHosts.
 //!
 //! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `observe.rs` reads what a
-//! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes, `trace.rs` tells of it.
+//! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes,
+//! `trace.rs` tells whose call that serves.
 
 mod commit;
 mod controller;
