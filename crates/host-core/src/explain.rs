@@ -9,8 +9,8 @@ use metal3_api::metal3::host::{
 use metal3_api::names;
 use metal3_provisioner::{FailureCause, WaitReason};
 
-use crate::backoff_minutes;
 use crate::conditions::{DELETING, WAITING};
+use crate::{backoff_minutes, is_paused};
 
 /// Why a host is where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,10 +143,7 @@ const fn until_told(reason: WaitReason) -> Wait {
 }
 
 fn paused(host: &BareMetalHost) -> Option<Wait> {
-    let annotations = host.metadata.annotations.as_ref()?;
-    annotations
-        .contains_key(names::ANNOTATION_PAUSED)
-        .then(|| until_told(WaitReason::Paused))
+    is_paused(host).then(|| until_told(WaitReason::Paused))
 }
 
 /// A client that reboots a host in phases keeps it off with an annotation of its own.

@@ -30,5 +30,5 @@ mod waiting;
 pub use explain::{Explanation, Failure, Wait, explain, state_since, waits};
 pub use failure::backoff_minutes;
 pub use input::{Answer, Ask, BmcSecret, Built, HostView, Observed, PullSecretProblem, Settings};
-pub use step::{step, unavailable};
+pub use step::{is_paused, step, unavailable};
 pub use verdict::{Event, EventKind, Finish, Next, Requeue, Step, Verdict, Write};

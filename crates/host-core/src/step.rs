@@ -1,7 +1,7 @@
 //! One pass: what comes before the state's own work, then dispatch.
 
 use jiff::{SignedDuration, Timestamp};
-use metal3_api::metal3::host::{ErrorType, OperationalStatus, ProvisioningState};
+use metal3_api::metal3::host::{BareMetalHost, ErrorType, OperationalStatus, ProvisioningState};
 use metal3_api::names;
 use metal3_provisioner::{DetachArgs, Force, WaitReason};
 
@@ -43,9 +43,20 @@ pub fn unavailable(view: &HostView<'_>, cause: &str, now: Timestamp) -> Verdict 
     deletion::bounded(&mut pass, verdict)
 }
 
+/// Whether a host, and what belongs to it, is to be left alone.
+///
+/// `clusterctl move` replaces all annotations of what it has copied by `delete-for-move`, deletes it, and only then takes
+/// our finalizers off: without this a host in use would begin to be deprovisioned in between.
+pub fn is_paused(host: &BareMetalHost) -> bool {
+    let annotations = host.metadata.annotations.as_ref();
+    annotations.is_some_and(|all| {
+        all.contains_key(names::ANNOTATION_PAUSED) || all.contains_key(names::ANNOTATION_DELETE_FOR_MOVE)
+    })
+}
+
 fn decide(pass: &mut Pass<'_>) -> Flow<Step> {
     let view = pass.view;
-    if view.annotation(names::ANNOTATION_PAUSED).is_some() {
+    if is_paused(view.host) {
         return Ok(Pass::leave(view, Finish::Keep, Next::nothing()));
     }
     if view.deleting() && !view.has_finalizer() {

@@ -10,8 +10,8 @@ use kube::{Client, ResourceExt as _};
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_host_core::{
-    Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, step,
-    unavailable,
+    Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, is_paused,
+    step, unavailable,
 };
 use metal3_ironic::IronicProvisioner;
 use metal3_kit::backoff::Backoff;
@@ -117,9 +117,8 @@ async fn look(guarded: Arc<Guarded>, context: &Context) -> Result<Action, Failur
 
 /// When to look again, and whether nothing is left to do.
 async fn pass(context: &Context, host: &BareMetalHost) -> Result<(Requeue, bool), Failure> {
-    let paused = host.annotations().contains_key(names::ANNOTATION_PAUSED);
     // What belongs to a paused host is left alone, too: `clusterctl move` takes our finalizers off it meanwhile.
-    let (secret, bmc, hardware) = if paused {
+    let (secret, bmc, hardware) = if is_paused(host) {
         (BmcSecret::NotNeeded, None, None)
     } else {
         context.secrets.follow_names(host).await?;

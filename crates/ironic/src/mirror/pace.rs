@@ -27,7 +27,9 @@ pub(super) fn pause(
     let busy = transition || since_write.is_some_and(|since| since < AFTERMATH);
     if busy {
         let calm = since_news.unwrap_or(Duration::MAX) / 10;
-        calm.clamp(BUSY, SLOW).max((reading * 10).min(SPARING)).max(reading * 2)
+        calm.clamp(BUSY, SLOW)
+            .max((reading * 10).min(SPARING))
+            .max(reading * 2)
     } else {
         (reading * 10).clamp(QUIET.0, QUIET.1).max(reading * 2)
     }
