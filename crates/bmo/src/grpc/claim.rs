@@ -116,7 +116,7 @@ impl Claims {
 
     /// Frees second hosts that claims left behind.
     pub(super) async fn tidy(&self) {
-        self.0.tidy(STRAY_AFTER).await;
+        Box::pin(self.0.tidy(STRAY_AFTER)).await;
     }
 }
 
@@ -126,7 +126,8 @@ impl Service {
         let cluster = request.cluster_name.clone();
         let claims = self.claims.clone();
         // A task of its own: a caller that hangs up must not leave a claim half made.
-        let claiming = tokio::spawn(async move { claims.0.claim(&request).await }.in_current_span());
+        let claiming =
+            tokio::spawn(async move { Box::pin(claims.0.claim(&request)).await }.in_current_span());
         let Claimed { seen, reason } = claiming.await.map_err(|_| {
             Reason::Backend.status(
                 "the claim ended unexpectedly, see the log of the operator; try again",

@@ -143,13 +143,13 @@ impl HostIndex {
         }
     }
 
-    /// A host was seen as it was at some moment. Older than known: ignored.
+    /// A host was seen as it was at some moment. Older than known: that only tells when its consumer came.
     pub(crate) fn upsert(&self, key: HostKey, host: Host) {
         self.put(key, Arc::new(host), false);
     }
 
     /// A host changed with this very revision: the watch told it after everything before, or it is the answer to an own
-    /// write. Older than known: ignored.
+    /// write. Older than known: that only tells when its consumer came.
     pub(crate) fn changed(&self, key: HostKey, host: Host) {
         self.put(key, Arc::new(host), true);
     }
@@ -157,12 +157,15 @@ impl HostIndex {
     fn put(&self, key: HostKey, host: Arc<Host>, exactly: bool) {
         let hosts = &mut *self.write();
         let known = hosts.by_key.get(&key);
-        let stale = match known {
-            Some(known) => revision(known) >= revision(&host),
-            None => hosts.log.ended(&key, &host),
-        };
-        if stale {
-            return;
+        match known {
+            Some(known) if revision(known) >= revision(&host) => {
+                if let Some(pool) = hosts.pools.get_mut(&key.namespace) {
+                    pool.was(known, &host, exactly);
+                }
+                return;
+            }
+            None if hosts.log.ended(&key, &host) => return,
+            _ => {}
         }
         let by = revision(&host);
         let after = if exactly {
@@ -243,6 +246,39 @@ mod tests {
         let (key, last) = host("a", 6);
         index.remove(&key, last);
         assert_eq!(index.len(), 1, "an old deletion does not remove a newer host");
+    }
+
+    #[test]
+    fn a_look_that_is_faster_than_the_watch_does_not_hide_when_a_consumer_came() {
+        let owner = Consumer {
+            name: "m".into(),
+            namespace: "ns".into(),
+            ..Default::default()
+        };
+        let at = |name: &str, revision, owned: bool| {
+            let (key, host) = host(name, revision);
+            let consumer = owned.then(|| owner.clone());
+            (key, Host { consumer, ..host })
+        };
+        let index = HostIndex::default();
+        put(&index, "a", 1);
+        // The answer to a write that came too late.
+        let (key, seen) = at("a", 9, true);
+        index.upsert(key, seen);
+        let since = |index: &HostIndex| index.holdings(&owner)[0].since;
+        assert_eq!(since(&index), Since { after: 1, by: 9 });
+        for (revision, owned, expected) in [
+            (3, false, Since { after: 3, by: 9 }),
+            (4, true, Since { after: 3, by: 4 }),
+            (5, true, Since { after: 3, by: 4 }),
+            (6, false, Since { after: 6, by: 9 }),
+            (7, true, Since { after: 6, by: 7 }),
+            (9, true, Since { after: 6, by: 7 }),
+        ] {
+            let (key, then) = at("a", revision, owned);
+            index.changed(key, then);
+            assert_eq!(since(&index), expected, "after {revision}");
+        }
     }
 
     #[test]

@@ -16,12 +16,35 @@ use metal3_rpc::v1::{Consumer, Host};
 
 use super::allocate::{Choice, Wish, best, fingerprint, hash, is_awaited, name, obstacle, reject};
 use super::intent::{is_over, is_reserved};
+use super::request::revision;
 
 /// When a consumer came to a host: after the one revision, at the other at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Since {
     pub(super) after: u64,
     pub(super) by: u64,
+}
+
+impl Since {
+    /// Learns from an older revision than the one known, at which the host was the consumer's or was not. Whoever tells of
+    /// changes `exactly` tells of each: a host that was another's before and the consumer's then came with that revision.
+    fn learn(&mut self, then: u64, owned: bool, exactly: bool, known: u64) {
+        if then <= self.after {
+            return;
+        }
+        if !owned {
+            self.after = then;
+            // What was taken for the time when it came was before it went again.
+            if self.by <= then {
+                self.by = known;
+            }
+        } else if then <= self.by {
+            self.by = then;
+            if exactly {
+                self.after = then - 1;
+            }
+        }
+    }
 }
 
 /// A host and its consumer.
@@ -155,6 +178,23 @@ impl Pool {
             .iter()
             .find(|holding| name(&holding.host) == name(before))?;
         Some(holding.since)
+    }
+
+    /// What a host was is told after what it is: somebody looked at it, and was faster than the watch.
+    pub(super) fn was(&mut self, known: &Host, then: &Host, exactly: bool) {
+        let uid = |host: &Host| host.r#ref.as_ref().map(|host| host.uid.clone());
+        let Some(consumer) = known.consumer.as_ref().filter(|_| uid(known) == uid(then)) else {
+            return;
+        };
+        let holdings = self.owned.get_mut(&fingerprint(consumer));
+        let mut holdings = holdings.into_iter().flatten();
+        if let Some(holding) = holdings.find(|holding| name(&holding.host) == name(known)) {
+            let owner = then.consumer.as_ref();
+            let owned = owner.is_some_and(|owner| owner.same_object(consumer));
+            holding
+                .since
+                .learn(revision(then), owned, exactly, revision(known));
+        }
     }
 
     pub(super) fn remove(&mut self, host: &Host) {

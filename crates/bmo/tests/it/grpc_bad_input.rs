@@ -30,6 +30,7 @@ struct Row {
 }
 
 /// In an order in which each is served.
+#[expect(clippy::too_many_lines, reason = "a table with a row for each call")]
 fn rows(world: &World) -> Vec<Row> {
     let host = || Some(HostRef::named(&*world.namespace, "a"));
     let consumer = || Some(world.consumer("machine"));

@@ -88,6 +88,6 @@ pub(in super::super) async fn sweep(service: Arc<Service>, shutdown: Cancellatio
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         service.expire().await;
-        service.claims.tidy().await;
+        Box::pin(service.claims.tidy()).await;
     }
 }

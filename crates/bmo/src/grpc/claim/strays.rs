@@ -211,11 +211,7 @@ mod tests {
         assert!(is_stray(&machine, &used, &idle));
         for (used, second, what) in [
             (host("a", &machine, &json!({})), idle.clone(), "the other is free"),
-            (
-                host("a", &other, &image),
-                idle.clone(),
-                "the other is somebody else's",
-            ),
+            (host("a", &other, &image), idle, "the other is somebody else's"),
             (
                 used.clone(),
                 host("b", &other, &json!({})),

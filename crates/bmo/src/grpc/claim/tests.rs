@@ -104,7 +104,7 @@ impl World {
 
     fn call(&mut self, replica: usize, consumer: usize, image: bool) {
         let allocator = Arc::clone(&self.replicas[replica].allocator);
-        let call = Box::pin(async move { allocator.claim(&request(consumer, image)).await });
+        let call = Box::pin(async move { Box::pin(allocator.claim(&request(consumer, image))).await });
         self.running.push(Running {
             replica,
             consumer,

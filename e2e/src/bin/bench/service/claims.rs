@@ -109,7 +109,7 @@ async fn read(client: &HostClient, hosts: usize) -> Result<Spread> {
                 // A step that has no divisor in common with the fleet comes to every host.
                 let number = (reader + call * READERS).wrapping_mul(7919) % hosts;
                 let request = GetHostRequest {
-                    host: Some(HostRef::named(NAMESPACE, &fleet::name(number))),
+                    host: Some(HostRef::named(NAMESPACE, fleet::name(number))),
                 };
                 let begin = Instant::now();
                 client.get_host(request).await?;
