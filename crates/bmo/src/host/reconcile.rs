@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
-use kube::Client;
 use metal3_api::metal3::host::BareMetalHost;
 use metal3_host_core::{
     Answer, Ask, BmcSecret, Built, HostView, Observed, Requeue, Settings, Step, backoff_minutes, is_paused,
