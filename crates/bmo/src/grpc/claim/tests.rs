@@ -243,6 +243,51 @@ fn step(lists: bool) -> impl Strategy<Value = Step> {
 }
 
 #[test]
+fn a_claim_is_not_undone_by_who_saw_a_later_one_before_the_watch_showed_it() {
+    // Of a consumer whose favourite comes first by name, too: that decides when nothing else does.
+    for consumer in 0..CONSUMERS {
+        let mut world = World::new(true);
+        let request = request(consumer, false);
+        let owner = request.consumer.clone().unwrap();
+        let wish = super::super::request::wish(&request, &owner).unwrap();
+        let index = Arc::clone(&world.replicas[0].line.index);
+        let Choice::Take(first, _) = index.choose("ns", &wish, Timestamp::now(), |_| false) else {
+            panic!("all hosts are free")
+        };
+        let first: usize = key(&first).name[1..].parse().unwrap();
+        // One replica knows only that the host was paused once, and claims another one.
+        world.pause(first, true);
+        while world.replicas[0].deliver() {}
+        world.pause(first, false);
+        while world.replicas[1].deliver() {}
+        world.call(0, consumer, false);
+        while world.given.is_empty() {
+            world.go(0);
+            world.replicas[0].deliver();
+        }
+        // The next one claims it later, and has still to find out.
+        world.call(1, consumer, false);
+        while world
+            .server
+            .lock()
+            .unwrap()
+            .hosts_of(&consumer_name(consumer))
+            .len()
+            < 2
+        {
+            world.go(0);
+        }
+        // The last one wanted it as well, and sees whose it is, but not since when: its watch comes on only then.
+        world.call(2, consumer, false);
+        let index = Arc::clone(&world.replicas[2].line.index);
+        while index.holdings(&owner).is_empty() {
+            world.go(1);
+        }
+        world.check(0);
+    }
+}
+
+#[test]
 fn an_earlier_claim_that_a_listing_shows_is_the_answer_although_its_age_is_not_told() {
     let mut world = World::new(true);
     let wish = super::super::request::wish(&request(0, false), &request(0, false).consumer.unwrap()).unwrap();
