@@ -50,6 +50,9 @@ pub(crate) struct World {
     pub(crate) slow_release: bool,
     /// Claims take a host, and what it is to run is told by another call.
     pub(crate) bare_claims: bool,
+    /// Hosts that do not go off, or not on.
+    pub(crate) stuck_on: BTreeSet<String>,
+    pub(crate) stuck_off: BTreeSet<String>,
     /// Calls in order: method and, for claims, who claimed and what it got.
     pub(crate) log: Vec<String>,
     /// Hosts that were free until they were given to a consumer, with its name.
@@ -413,19 +416,50 @@ impl HostService for Hosts {
         self.leave("ReleaseReservations", ReleaseReservationsResponse { released })
     }
 
-    async fn hold_power_off(&self, _: Request<HoldPowerOffRequest>) -> Answer<HoldPowerOffResponse> {
-        later()
+    async fn hold_power_off(&self, request: Request<HoldPowerOffRequest>) -> Answer<HoldPowerOffResponse> {
+        self.enter("HoldPowerOff", &request)?;
+        let request = request.into_inner();
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
+        if self.with(|world| !world.hosts[&name].online) {
+            return Err(Reason::PoweredOffByUser.status("spec.online is false", []));
+        }
+        let obeys = self.with(|world| !world.stuck_on.contains(&name));
+        self.change(&name, |host| {
+            if !host.power_holds.contains(&request.key) {
+                host.power_holds.push(request.key);
+            }
+            host.powered_on &= !obeys;
+        });
+        let host = self.with(|world| world.hosts.get(&name).cloned());
+        let held_since = None;
+        self.leave("HoldPowerOff", HoldPowerOffResponse { host, held_since })
     }
 
     async fn release_power_hold(
         &self,
-        _: Request<ReleasePowerHoldRequest>,
+        request: Request<ReleasePowerHoldRequest>,
     ) -> Answer<ReleasePowerHoldResponse> {
-        later()
+        self.enter("ReleasePowerHold", &request)?;
+        let request = request.into_inner();
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
+        let obeys = self.with(|world| !world.stuck_off.contains(&name));
+        self.change(&name, |host| {
+            host.power_holds.retain(|key| *key != request.key);
+            if obeys && host.online && host.power_holds.is_empty() && !host.powered_on {
+                host.powered_on = true;
+            }
+        });
+        let host = self.with(|world| world.hosts.get(&name).cloned());
+        self.leave("ReleasePowerHold", ReleasePowerHoldResponse { host })
     }
 
-    async fn mark_health(&self, _: Request<MarkHealthRequest>) -> Answer<MarkHealthResponse> {
-        later()
+    async fn mark_health(&self, request: Request<MarkHealthRequest>) -> Answer<MarkHealthResponse> {
+        self.enter("MarkHealth", &request)?;
+        let request = request.into_inner();
+        let name = self.held(request.host, &request.consumer.unwrap_or_default())?;
+        self.change(&name, |host| host.unhealthy = request.unhealthy);
+        let host = self.with(|world| world.hosts.get(&name).cloned());
+        self.leave("MarkHealth", MarkHealthResponse { host })
     }
 
     async fn prepare_move(&self, request: Request<PrepareMoveRequest>) -> Answer<PrepareMoveResponse> {

@@ -16,7 +16,7 @@ use crate::workload;
 use crate::world::World;
 
 /// Somebody deletes a host; it is answered as it was.
-fn remove(hosts: &Hosts, name: &str) -> Host {
+pub(crate) fn remove(hosts: &Hosts, name: &str) -> Host {
     let (host, message) = hosts.with(|world| {
         world.revision += 1;
         let host = world.hosts.remove(name).unwrap();

@@ -26,6 +26,7 @@ mod parents;
 mod pause;
 mod program;
 mod queue;
+mod remediation;
 mod renewed_ca;
 mod reuse;
 mod rights;

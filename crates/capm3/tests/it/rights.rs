@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use metal3_api::capi::{Cluster, Machine};
-use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
+use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine, Metal3Remediation};
 use metal3_api::metal3;
 use metal3_rpc::AUDIENCE;
 use metal3_testkit::audit::Request;
@@ -186,6 +186,8 @@ fn host_verb(line: &str) -> &'static str {
         "ClaimHost" => "claim",
         "ProvisionHost" => "provision",
         "SetCleaningMode" => "provision",
+        "HoldPowerOff" | "ReleasePowerHold" => "power",
+        "MarkHealth" => "health",
         "ReleaseHost" | "ReleaseReservations" => "release",
         "PrepareMove" | "ResumeAfterMove" => "move",
         other => panic!("{other} is not granted"),
@@ -202,6 +204,15 @@ async fn each_right_of_the_role_is_needed_and_none_is_missing() {
     lab.kubeconfig_secret("c").await;
     lab.machine("m", "c").await;
     lab.becomes_a_node("m").await;
+    lab.switched_on("a");
+    lab.is_sick("m").await;
+    for retries in [0, 1] {
+        lab.phase("m", "Waiting", retries).await;
+        lab.time_passes("m").await;
+    }
+    lab.phase("m", "Deleting machine", 1).await;
+    lab.delete::<Metal3Remediation>("m").await;
+    lab.is_gone::<Metal3Remediation>("m").await;
     for (paused, status, reason) in [(true, "True", "Paused"), (false, "False", "NotPaused")] {
         lab.patch::<Cluster>("c", json!({"spec": {"paused": paused}}))
             .await;

@@ -20,7 +20,10 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 /// The user of a Cluster's kubeconfig, here with no more rights than the provider needs of it.
 pub(crate) async fn user(lab: &Lab) -> Account {
-    let rules = Rules::default().everywhere("", "nodes", &["list", "watch", "patch"]);
+    let rules = Rules::default()
+        .everywhere("", "nodes", &["get", "list", "watch", "patch", "delete"])
+        .everywhere("", "pods", &["list"])
+        .everywhere("storage.k8s.io", "volumeattachments", &["list"]);
     shared()
         .await
         .account(&lab.namespace, "admin", &rules)
