@@ -585,7 +585,8 @@ pub struct ClaimHostRequest {
     /// "cp-<name>" or "md-<name>": hosts reserved under this key are taken first.
     #[prost(string, tag = "6")]
     pub reuse_key: ::prost::alloc::string::String,
-    /// Recorded together with the claim.
+    /// What to run, recorded by a second write, when it is certain that the claim stays. If that write fails, so does the call;
+    /// the host stays claimed, and the same call again finds it and records this. Unset: see ProvisionHost.
     #[prost(message, optional, tag = "7")]
     pub provision: ::core::option::Option<ProvisionSpec>,
     /// `revision` of the host that made the caller ask, as WatchHosts told of it: before a replica that does not know as much yet
