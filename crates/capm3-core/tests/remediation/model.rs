@@ -152,7 +152,7 @@ impl World {
                     self.gone = self.fixture.commit(&verdict, writes);
                     let status = self.fixture.remediation.status.as_ref();
                     let begun = status.and_then(|status| status.last_remediated.as_ref());
-                    self.begun = self.begun.or(begun.map(|begun| begun.0.as_second()));
+                    self.begun = self.begun.or_else(|| begun.map(|begun| begun.0.as_second()));
                     return Some(verdict.requeue);
                 }
                 Step::Ask(ask) => {

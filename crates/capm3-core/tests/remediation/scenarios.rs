@@ -121,7 +121,7 @@ fn the_host_is_held_until_it_is_off_and_nothing_is_left_on_its_node() {
         powered_on: true,
         ..off()
     };
-    let verdict = ends(&running, 1000, &[look(host()), Answer::Held(Some(held.clone()))]);
+    let verdict = ends(&running, 1000, &[look(host()), Answer::Held(Some(held))]);
     assert_eq!(waits(&verdict).0, "PoweringOff");
 
     let tainting = asks(&running, 1000, &[look(off()), node(modern())]);
