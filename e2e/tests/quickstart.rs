@@ -77,6 +77,24 @@ fn a_leader_and_a_standby_while_pods_and_kubelet_are_killed_at_random() {
 }
 
 #[test]
+fn the_contract_of_cluster_api_holds_on_the_following_days() {
+    // By clusterctl: it moves between clusters in whose inventory the provider is.
+    let run = Run::new(
+        "contract",
+        &[
+            ("MODE", "processes"),
+            ("INSTALL", "clusterctl"),
+            ("SIM", "1"),
+            ("HOSTS", "6"),
+        ],
+    );
+    let up = run.quickstart("up");
+    run.assert_up(&up, 6);
+    run.call("contract");
+    run.assert_down();
+}
+
+#[test]
 fn without_a_node_it_runs_as_processes_and_says_so() {
     let run = Run::new("processes", &[("MODE", "processes"), ("SIM", "1")]);
     let up = run.quickstart("up");

@@ -226,5 +226,8 @@ fn another_version_can_be_released() {
         .output()
         .unwrap();
     let checked = String::from_utf8(sums.stdout).unwrap();
-    assert!(sums.status.success() && checked.lines().count() == 10, "{checked}");
+    assert!(
+        sums.status.success() && checked.lines().count() == 10,
+        "{checked}"
+    );
 }
