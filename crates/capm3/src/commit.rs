@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use metal3_capm3_core::condition;
@@ -58,7 +59,32 @@ impl Failure {
     }
 }
 
-/// What is written, and what was written before: the part of a controller that both kinds share.
+/// A kind that a controller looks at and writes.
+pub(crate) trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What is written, and what was written before.
 pub(crate) struct Committer<K> {
     pub(crate) client: Client,
     pub(crate) leadership: Leadership,
@@ -70,11 +96,7 @@ pub(crate) struct Committer<K> {
     written: Mutex<HashMap<Key, Arc<K>>>,
 }
 
-impl<K> Committer<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-    K: Resource<Scope = kube::core::NamespaceResourceScope>,
-{
+impl<K: Kind> Committer<K> {
     pub(crate) fn new(
         client: Client,
         leadership: Leadership,

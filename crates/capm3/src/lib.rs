@@ -3,7 +3,7 @@
 //! * [`run`] starts everything; [`Args`] are the flags and variables.
 //! * [`check()`] looks at running webhooks and at the HostService, for `helm test`.
 //! * `machine/`, `cluster/` and `remediation/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
-//!   decides. `objects.rs` is what they read, `wake.rs` how they are woken.
+//!   decides. `queue.rs` is what they have in common, `objects.rs` what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
 //! * `workload/` looks at the Nodes of workload clusters.
 //! * `webhook.rs` converts and admits objects, `migrate.rs` stores old ones anew.
@@ -18,6 +18,7 @@ mod machine;
 mod metrics;
 mod migrate;
 mod objects;
+mod queue;
 mod remediation;
 mod run;
 mod wake;

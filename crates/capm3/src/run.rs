@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use kube::Client;
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, Store};
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
@@ -15,11 +15,13 @@ use metal3_rpc::client::HostClient;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::commit::{Committer, Kind};
 use crate::hosts::{self, Counting, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::migrate::Migration;
-use crate::objects::Objects;
+use crate::objects::{Guarded, Objects};
+use crate::queue::{Queue, Reconcile};
 use crate::wake::Wakes;
 use crate::watch::{Watch, Watched};
 use crate::workload::Workloads;
@@ -76,56 +78,95 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         client: host_client,
         link,
     };
-    let controller = remediation::Controller {
+    let common = Common {
         client: client.clone(),
         leadership: leadership.clone(),
-        metrics: capm3.clone(),
+        metrics: capm3,
+        objects: objects.clone(),
+        watch_filter: args.watch_filter.clone(),
+    };
+    let controller = remediation::Controller {
+        committer: common.committer("metal3remediation"),
         objects: objects.clone(),
         hosts: hosts.clone(),
         workloads: workloads.clone(),
         following: Arc::clone(&wakes.following),
-        watch_filter: args.watch_filter.clone(),
-        concurrency: args.metal3remediation_concurrency,
     };
+    let reader = objects.remediations.clone();
+    let queue = common.queue(controller, reader, args.metal3remediation_concurrency);
     tasks.spawn(
         "metal3remediation controller",
-        controller.run(woken.remediations, shutdown.clone()),
+        queue.run(woken.remediations, shutdown.clone()),
     );
     let controller = machine::Controller {
-        client: client.clone(),
-        leadership: leadership.clone(),
-        metrics: capm3.clone(),
+        committer: common.committer("metal3machine"),
         objects: objects.clone(),
         hosts,
         workloads,
         waiting: Arc::clone(&wakes.waiting),
-        watch_filter: args.watch_filter.clone(),
         policy: args.policy(),
-        concurrency: args.metal3machine_concurrency,
     };
+    let reader = objects.metal3_machines.clone();
+    let queue = common.queue(controller, reader, args.metal3machine_concurrency);
     tasks.spawn(
         "metal3machine controller",
-        controller.run(woken.machines, shutdown.clone()),
+        queue.run(woken.machines, shutdown.clone()),
     );
-    migrate(&args, &client, &leadership, &mut tasks, &shutdown);
     let controller = cluster::Controller {
-        client,
-        leadership,
-        metrics: capm3,
-        objects,
-        watch_filter: args.watch_filter.clone(),
-        concurrency: args.metal3cluster_concurrency,
+        committer: common.committer("metal3cluster"),
+        objects: objects.clone(),
     };
+    let queue = common.queue(
+        controller,
+        objects.metal3_clusters,
+        args.metal3cluster_concurrency,
+    );
     tasks.spawn(
         "metal3cluster controller",
-        controller.run(woken.clusters, shutdown.clone()),
+        queue.run(woken.clusters, shutdown.clone()),
     );
+    migrate(&args, &client, &leadership, &mut tasks, &shutdown);
 
     let probing = (args.health_addr.clone(), shutdown);
     tasks.spawn("probes", async move {
         probes::serve(&probing.0, readiness, probing.1).await
     });
     tasks.join().await
+}
+
+/// What every controller gets.
+struct Common {
+    client: Client,
+    leadership: Leadership,
+    metrics: Capm3Metrics,
+    objects: Objects,
+    watch_filter: String,
+}
+
+impl Common {
+    fn committer<K: Kind>(&self, name: &'static str) -> Committer<K> {
+        Committer::new(
+            self.client.clone(),
+            self.leadership.clone(),
+            self.metrics.clone(),
+            name,
+        )
+    }
+
+    fn queue<C: Reconcile>(
+        &self,
+        controller: C,
+        reader: Store<Guarded<C::Object>>,
+        concurrency: u16,
+    ) -> Queue<C> {
+        Queue {
+            controller,
+            reader,
+            objects: self.objects.clone(),
+            watch_filter: self.watch_filter.clone(),
+            concurrency,
+        }
+    }
 }
 
 /// Definitions are of the whole cluster, and so is the right to migrate: who looks at one namespace cannot.

@@ -1,6 +1,5 @@
 //! The controller of Metal3Clusters.
 
-mod controller;
 mod reconcile;
 
-pub(crate) use controller::Controller;
+pub(crate) use reconcile::Controller;

@@ -1,67 +1,37 @@
 //! One pass over one Metal3Cluster.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::runtime::controller::Action;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3ClusterStatus};
 use metal3_api::names;
 use metal3_capm3_core::cluster::{Seen, Step, Verdict, View, cluster_name, plan};
-use metal3_capm3_core::machine::Finalizer;
-use metal3_kit::telemetry;
+use metal3_capm3_core::machine::{Finalizer, Requeue};
 use serde_json::json;
-use tracing::Instrument as _;
 
-use crate::commit::{Committer, Failure, PASS_DEADLINE};
-use crate::objects::{Guarded, Key, Objects, selected};
+use crate::commit::{Committer, Failure};
+use crate::objects::{Key, Objects};
+use crate::queue::{Again, Reconcile};
 
-/// What every pass shares.
-pub(super) struct Context {
-    pub(super) committer: Committer<Metal3Cluster>,
-    pub(super) objects: Objects,
-    pub(super) watch_filter: String,
+/// The controller of Metal3Clusters.
+pub(crate) struct Controller {
+    pub(crate) committer: Committer<Metal3Cluster>,
+    pub(crate) objects: Objects,
 }
 
-/// Looks at a cluster once.
-pub(super) async fn reconcile(
-    guarded: Arc<Guarded<Metal3Cluster>>,
-    context: Arc<Context>,
-) -> Result<Action, Failure> {
-    let Ok(cached) = &guarded.0 else {
-        return Ok(Action::await_change());
-    };
-    if !selected(cached.labels(), &context.watch_filter) {
-        return Ok(Action::await_change());
+impl Reconcile for Controller {
+    type Object = Metal3Cluster;
+
+    const KIND: &'static str = "Metal3Cluster";
+
+    fn committer(&self) -> &Committer<Metal3Cluster> {
+        &self.committer
     }
-    let key = Key::of(cached);
-    let committer = &context.committer;
-    let started = Instant::now();
-    let infra = committer.newest(cached);
-    let span = telemetry::reconcile("Metal3Cluster", &key.namespace, &key.name);
-    let looked = pass(&context, &key, &infra).instrument(span.clone());
-    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Deadline),
-    };
-    if result.is_err() {
-        telemetry::failed(&span);
+
+    async fn pass(&self, key: &Key, object: &Metal3Cluster) -> Result<Again, Failure> {
+        pass(self, key, object).await
     }
-    let outcome = match &result {
-        Ok(None) => "success",
-        Ok(Some(_)) => "requeue_after",
-        Err(_) => "error",
-    };
-    committer
-        .metrics
-        .passed(committer.name, outcome, started.elapsed());
-    let after = result?;
-    committer.backoff.forget(&key);
-    Ok(after.map_or_else(Action::await_change, Action::requeue))
 }
 
-async fn pass(context: &Context, key: &Key, infra: &Metal3Cluster) -> Result<Option<Duration>, Failure> {
+async fn pass(context: &Controller, key: &Key, infra: &Metal3Cluster) -> Result<Again, Failure> {
     let cluster = match cluster_name(infra) {
         Some(name) => context.objects.cluster(&key.namespace, name)?,
         None => None,
@@ -77,15 +47,15 @@ async fn pass(context: &Context, key: &Key, infra: &Metal3Cluster) -> Result<Opt
                 seen.machines = Some(context.objects.count_machines(&key.namespace, &name));
             }
             Step::Finish(verdict) => break *verdict,
-            Step::Leave => return Ok(None),
+            Step::Leave => return Ok(Requeue::OnChange.into()),
         }
     };
-    let after = verdict.after.and_then(|after| Duration::try_from(after).ok());
+    let requeue = verdict.after.map_or(Requeue::OnChange, Requeue::After);
     if let Some(wait) = &verdict.waiting {
         tracing::debug!(cluster = %key, reason = wait.reason.as_str(), message = wait.message, "cluster waits");
     }
     commit(&context.committer, infra, verdict).await?;
-    Ok(after)
+    Ok(requeue.into())
 }
 
 /// Writes a verdict: finalizer, status, events; the finalizer goes last. Each step can be repeated.

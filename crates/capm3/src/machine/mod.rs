@@ -4,8 +4,7 @@
 //! `successor.rs` finds out whether another machine will want the host of one that goes.
 
 mod commit;
-mod controller;
 mod reconcile;
 mod successor;
 
-pub(crate) use controller::Controller;
+pub(crate) use reconcile::Controller;

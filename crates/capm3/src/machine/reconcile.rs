@@ -1,87 +1,52 @@
 //! One pass over one Metal3Machine.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt as _;
-use kube::runtime::controller::Action;
+use jiff::Timestamp;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
 use metal3_capm3_core::machine::{
     Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
 };
-use metal3_kit::telemetry;
-use tracing::Instrument as _;
 
 use super::commit::commit;
 use super::successor::successor;
-use crate::commit::{Committer, Failure, PASS_DEADLINE};
+use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
-use crate::objects::{Guarded, Key, Objects, selected};
+use crate::objects::{Key, Objects};
+use crate::queue::{Again, Reconcile};
 use crate::wake::Waiting;
 use crate::workload::Workloads;
 
 /// The stream of hosts wakes whoever waits for the service; when only calls fail nothing does.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// What every pass shares.
-pub(super) struct Context {
-    pub(super) committer: Committer<Metal3Machine>,
-    pub(super) objects: Objects,
-    pub(super) hosts: Hosts,
-    pub(super) workloads: Workloads,
-    pub(super) waiting: Arc<Waiting>,
-    pub(super) watch_filter: String,
-    pub(super) policy: Policy,
+/// The controller of Metal3Machines.
+pub(crate) struct Controller {
+    pub(crate) committer: Committer<Metal3Machine>,
+    pub(crate) objects: Objects,
+    pub(crate) hosts: Hosts,
+    pub(crate) workloads: Workloads,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) policy: Policy,
 }
 
-/// Looks at a machine once.
-pub(super) async fn reconcile(
-    guarded: Arc<Guarded<Metal3Machine>>,
-    context: Arc<Context>,
-) -> Result<Action, Failure> {
-    let Ok(cached) = &guarded.0 else {
-        return Ok(Action::await_change());
-    };
-    if !selected(cached.labels(), &context.watch_filter) {
-        return Ok(Action::await_change());
+impl Reconcile for Controller {
+    type Object = Metal3Machine;
+
+    const KIND: &'static str = "Metal3Machine";
+
+    fn committer(&self) -> &Committer<Metal3Machine> {
+        &self.committer
     }
-    let key = Key::of(cached);
-    let committer = &context.committer;
-    let started = Instant::now();
-    let machine = committer.newest(cached);
-    let span = telemetry::reconcile("Metal3Machine", &key.namespace, &key.name);
-    let looked = pass(&context, &key, &machine).instrument(span.clone());
-    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Deadline),
-    };
-    if result.is_err() {
-        telemetry::failed(&span);
+
+    async fn pass(&self, key: &Key, object: &Metal3Machine) -> Result<Again, Failure> {
+        pass(self, key, object).await
     }
-    let outcome = match &result {
-        Ok((Requeue::OnChange, _)) => "success",
-        Ok((Requeue::Now | Requeue::After(_) | Requeue::Backoff, _)) => "requeue_after",
-        Err(_) => "error",
-    };
-    committer
-        .metrics
-        .passed(committer.name, outcome, started.elapsed());
-    let (requeue, longest) = result?;
-    if requeue != Requeue::Backoff {
-        committer.backoff.forget(&key);
-    }
-    Ok(match requeue {
-        Requeue::Now => Action::requeue(Duration::ZERO),
-        Requeue::After(after) => Action::requeue(duration(after)),
-        Requeue::Backoff => Action::requeue(committer.delay(&key).min(longest)),
-        Requeue::OnChange => Action::await_change(),
-    })
 }
 
-/// When to look again, and how long that may be put off.
-async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<(Requeue, Duration), Failure> {
+async fn pass(context: &Controller, key: &Key, machine: &Metal3Machine) -> Result<Again, Failure> {
     let objects = &context.objects;
     let owner = match owner_name(machine) {
         Some(name) => objects.machine(&key.namespace, name)?,
@@ -115,14 +80,17 @@ async fn pass(context: &Context, key: &Key, machine: &Metal3Machine) -> Result<(
     commit(&context.committer, machine, verdict).await?;
     Ok(match unanswered {
         // It came back while we were about to wait for that: those that waited are woken already.
-        true if context.hosts.link.ups() != ups => (Requeue::Now, Duration::MAX),
-        true => (requeue, UNANSWERED),
-        false => (requeue, Duration::MAX),
+        true if context.hosts.link.ups() != ups => Requeue::Now.into(),
+        true => Again {
+            requeue,
+            longest: UNANSWERED,
+        },
+        false => requeue.into(),
     })
 }
 
 /// Performs one ask. Each may be repeated; none is begun by a replica that no longer leads.
-async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failure> {
+async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Failure> {
     context.committer.may_act()?;
     let hosts = &context.hosts;
     match ask {
@@ -163,7 +131,7 @@ async fn perform(context: &Context, key: &Key, ask: Ask) -> Result<Answer, Failu
 
 /// Remembers what the machine waits for, if nothing of Kubernetes will wake it. Tells whether it waits for the host
 /// service to answer.
-fn queue(context: &Context, key: &Key, verdict: &Verdict) -> bool {
+fn queue(context: &Controller, key: &Key, verdict: &Verdict) -> bool {
     let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
     let for_host = matches!(
         reason,
@@ -185,8 +153,4 @@ fn queue(context: &Context, key: &Key, verdict: &Verdict) -> bool {
         tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
     }
     of_pause || reason == Some(Reason::HostServiceUnavailable)
-}
-
-fn duration(signed: SignedDuration) -> Duration {
-    Duration::try_from(signed).unwrap_or(Duration::ZERO)
 }

@@ -4,8 +4,7 @@
 //! Machine.
 
 mod commit;
-mod controller;
 mod machine;
 mod reconcile;
 
-pub(crate) use controller::Controller;
+pub(crate) use reconcile::Controller;

@@ -1,83 +1,48 @@
 //! One pass over one Metal3Remediation.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt as _;
-use kube::runtime::controller::Action;
+use jiff::Timestamp;
 use metal3_api::infra::v1beta2::Metal3Remediation;
-use metal3_capm3_core::machine::Requeue;
 use metal3_capm3_core::remediation::{Answer, Ask, Seen, Step, View, owner_name, plan};
-use metal3_kit::telemetry;
-use tracing::Instrument as _;
 
 use super::commit::commit;
 use super::machine::tell;
-use crate::commit::{Committer, Failure, PASS_DEADLINE};
+use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
-use crate::objects::{Guarded, Key, Objects, metal3_machine_key, selected};
+use crate::objects::{Key, Objects, metal3_machine_key};
+use crate::queue::{Again, Reconcile};
 use crate::wake::Following;
 use crate::workload::Workloads;
 
 /// No deadline is missed by more than this because a service did not answer.
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
-/// What every pass shares.
-pub(super) struct Context {
-    pub(super) committer: Committer<Metal3Remediation>,
-    pub(super) objects: Objects,
-    pub(super) hosts: Hosts,
-    pub(super) workloads: Workloads,
-    pub(super) following: Arc<Following>,
-    pub(super) watch_filter: String,
+/// The controller of Metal3Remediations.
+pub(crate) struct Controller {
+    pub(crate) committer: Committer<Metal3Remediation>,
+    pub(crate) objects: Objects,
+    pub(crate) hosts: Hosts,
+    pub(crate) workloads: Workloads,
+    pub(crate) following: Arc<Following>,
 }
 
-/// Looks at a remediation once.
-pub(super) async fn reconcile(
-    guarded: Arc<Guarded<Metal3Remediation>>,
-    context: Arc<Context>,
-) -> Result<Action, Failure> {
-    let Ok(cached) = &guarded.0 else {
-        return Ok(Action::await_change());
-    };
-    if !selected(cached.labels(), &context.watch_filter) {
-        return Ok(Action::await_change());
+impl Reconcile for Controller {
+    type Object = Metal3Remediation;
+
+    const KIND: &'static str = "Metal3Remediation";
+
+    fn committer(&self) -> &Committer<Metal3Remediation> {
+        &self.committer
     }
-    let key = Key::of(cached);
-    let committer = &context.committer;
-    let started = Instant::now();
-    let remediation = committer.newest(cached);
-    let span = telemetry::reconcile("Metal3Remediation", &key.namespace, &key.name);
-    let looked = pass(&context, &key, &remediation).instrument(span.clone());
-    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Deadline),
-    };
-    if result.is_err() {
-        telemetry::failed(&span);
+
+    async fn pass(&self, key: &Key, object: &Metal3Remediation) -> Result<Again, Failure> {
+        pass(self, key, object).await
     }
-    let outcome = match &result {
-        Ok(Requeue::OnChange) => "success",
-        Ok(Requeue::Now | Requeue::After(_) | Requeue::Backoff) => "requeue_after",
-        Err(_) => "error",
-    };
-    committer
-        .metrics
-        .passed(committer.name, outcome, started.elapsed());
-    let requeue = result?;
-    if requeue != Requeue::Backoff {
-        committer.backoff.forget(&key);
-    }
-    Ok(match requeue {
-        Requeue::Now => Action::requeue(Duration::ZERO),
-        Requeue::After(after) => Action::requeue(duration(after)),
-        Requeue::Backoff => Action::requeue(committer.delay(&key).min(LONGEST_DELAY)),
-        Requeue::OnChange => Action::await_change(),
-    })
 }
 
-async fn pass(context: &Context, key: &Key, remediation: &Metal3Remediation) -> Result<Requeue, Failure> {
+async fn pass(context: &Controller, key: &Key, remediation: &Metal3Remediation) -> Result<Again, Failure> {
     let objects = &context.objects;
     let machine = match owner_name(remediation) {
         Some(name) => objects.machine(&key.namespace, name)?,
@@ -109,11 +74,14 @@ async fn pass(context: &Context, key: &Key, remediation: &Metal3Remediation) -> 
     }
     let requeue = verdict.requeue;
     commit(&context.committer, remediation, verdict).await?;
-    Ok(requeue)
+    Ok(Again {
+        requeue,
+        longest: LONGEST_DELAY,
+    })
 }
 
 /// Performs one ask. Each may be repeated; none is begun by a replica that no longer leads.
-async fn perform(context: &Context, key: &Key, view: &View<'_>, ask: Ask) -> Result<Answer, Failure> {
+async fn perform(context: &Controller, key: &Key, view: &View<'_>, ask: Ask) -> Result<Answer, Failure> {
     context.committer.may_act()?;
     let (hosts, workloads) = (&context.hosts, &context.workloads);
     match ask {
@@ -143,8 +111,4 @@ async fn perform(context: &Context, key: &Key, view: &View<'_>, ask: Ask) -> Res
             Ok(Answer::HandedOver)
         }
     }
-}
-
-fn duration(signed: SignedDuration) -> Duration {
-    Duration::try_from(signed).unwrap_or(Duration::ZERO)
 }

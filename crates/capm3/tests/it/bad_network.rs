@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -10,7 +13,7 @@ use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_testkit::wire::{Mode, Wire};
 use metal3_testkit::{Account, ControlPlane, http, port, wait};
 
-use crate::hosts::Hosts;
+use crate::hosts::{Hosts, Moment, Strike};
 use crate::lab::{ASSOCIATED, Lab, META_DATA};
 use crate::program::{Capm3, Launch, Place, Serving, token_file};
 use crate::world::account;
@@ -20,7 +23,7 @@ struct Far {
     lab: Lab,
     account: Account,
     capm3: Capm3,
-    wire: Wire,
+    wire: Arc<Wire>,
     metrics: String,
     _serving: Serving,
 }
@@ -31,7 +34,7 @@ impl Far {
         let account = account(plane, name, "capm3").await;
         let (place, hosts) = (Place::new(), Hosts::new(name));
         let serving = place.open(&hosts).await;
-        let wire = Wire::open(place.server()).await.unwrap();
+        let wire = Arc::new(Wire::open(place.server()).await.unwrap());
         let address = format!("https://localhost:{}", wire.address().port());
         let metrics = format!("127.0.0.1:{}", port::free().unwrap());
         let launch = Launch {
@@ -190,13 +193,22 @@ async fn each_machine_gets_one_host_over_a_network_that_loses_answers() {
         "{granted:?}"
     );
 
-    // And all come back.
-    far.wire.set(Mode::Mute);
+    // And all come back, also the one whose release was done and never confirmed.
+    let (wire, muted) = (Arc::clone(&far.wire), Arc::new(AtomicBool::new(false)));
+    let struck = Arc::clone(&muted);
+    let mute: Strike = Arc::new(move |moment, method| {
+        if (moment, method) == (Moment::After, "ReleaseHost") && !struck.load(SeqCst) {
+            wire.set(Mode::Mute);
+            struck.store(true, SeqCst);
+        }
+        false
+    });
+    lab.hosts.with(|hosts| hosts.strike = Some(mute));
     for name in &names {
         lab.delete::<Metal3Machine>(name).await;
     }
     wait::until("a release that nobody heard of", wait::LONG, async || {
-        lab.hosts.with(|hosts| (!hosts.releases.is_empty()).then_some(()))
+        muted.load(SeqCst).then_some(())
     })
     .await;
     far.wire.cut();

@@ -1,0 +1,169 @@
+//! What all controllers have in common: who is looked at and when, and what surrounds each look. They differ in the pass.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::{StreamExt as _, stream};
+use jiff::SignedDuration;
+use kube::ResourceExt as _;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::Store;
+use metal3_capm3_core::machine::Requeue;
+use metal3_kit::telemetry;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::commit::{Committer, Failure, Kind, PASS_DEADLINE};
+use crate::metrics;
+use crate::objects::{Guarded, Key, Objects, selected};
+
+/// A controller of one kind.
+pub(crate) trait Reconcile: Send + Sync + 'static {
+    /// What it looks at.
+    type Object: Kind;
+
+    /// The kind, for traces.
+    const KIND: &'static str;
+
+    /// What it writes with.
+    fn committer(&self) -> &Committer<Self::Object>;
+
+    /// Looks at an object once, as it was after our last write.
+    fn pass(&self, key: &Key, object: &Self::Object) -> impl Future<Output = Result<Again, Failure>> + Send;
+}
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Again {
+    pub(crate) requeue: Requeue,
+    /// A growing delay ends here.
+    pub(crate) longest: Duration,
+}
+
+impl From<Requeue> for Again {
+    fn from(requeue: Requeue) -> Self {
+        Self {
+            requeue,
+            longest: Duration::MAX,
+        }
+    }
+}
+
+/// The queue of a controller.
+pub(crate) struct Queue<C: Reconcile> {
+    pub(crate) controller: C,
+    /// The objects of its kind.
+    pub(crate) reader: Store<Guarded<C::Object>>,
+    pub(crate) objects: Objects,
+    pub(crate) watch_filter: String,
+    pub(crate) concurrency: u16,
+}
+
+struct Shared<C> {
+    controller: C,
+    watch_filter: String,
+}
+
+impl<C: Reconcile> Queue<C> {
+    /// Waits for leadership, then works until shutdown.
+    pub(crate) async fn run(self, woken: UnboundedReceiver<Key>, shutdown: CancellationToken) -> Result<()> {
+        let Self {
+            controller,
+            reader,
+            objects,
+            watch_filter,
+            concurrency,
+        } = self;
+        let mut leadership = controller.committer().leadership.clone();
+        tokio::select! {
+            () = async { leadership.acquired().await; objects.ready().await } => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        let committer = controller.committer();
+        let label = metrics::Controller {
+            controller: committer.name,
+        };
+        let workers = committer.metrics.workers.get_or_create(&label).clone();
+        workers.set(i64::from(concurrency));
+        let all: Vec<Key> = reader
+            .state()
+            .iter()
+            .map(|object| Key::of(object.as_ref()))
+            .collect();
+        // The wakes never end while the process lives: their senders are kept by the watches.
+        let wakes = stream::iter(all).chain(UnboundedReceiverStream::new(woken));
+        let shared = Arc::new(Shared {
+            controller,
+            watch_filter,
+        });
+        kube::runtime::Controller::for_stream(stream::pending(), reader)
+            .with_config(Config::default().concurrency(concurrency))
+            .reconcile_on(wakes.map(|key| key.reference()))
+            .graceful_shutdown_on(shutdown.cancelled_owned())
+            .run(reconcile, error_policy, shared)
+            .for_each(|_| async {})
+            .await;
+        Ok(())
+    }
+}
+
+async fn reconcile<C: Reconcile>(
+    guarded: Arc<Guarded<C::Object>>,
+    shared: Arc<Shared<C>>,
+) -> Result<Action, Failure> {
+    let Ok(cached) = &guarded.0 else {
+        return Ok(Action::await_change());
+    };
+    if !selected(cached.labels(), &shared.watch_filter) {
+        return Ok(Action::await_change());
+    }
+    let key = Key::of(cached);
+    let committer = shared.controller.committer();
+    let started = Instant::now();
+    let object = committer.newest(cached);
+    let span = telemetry::reconcile(C::KIND, &key.namespace, &key.name);
+    let looked = shared.controller.pass(&key, &object).instrument(span.clone());
+    let result = match tokio::time::timeout(PASS_DEADLINE, looked).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Deadline),
+    };
+    if result.is_err() {
+        telemetry::failed(&span);
+    }
+    let outcome = match &result {
+        Ok(again) if again.requeue == Requeue::OnChange => "success",
+        Ok(_) => "requeue_after",
+        Err(_) => "error",
+    };
+    committer
+        .metrics
+        .passed(committer.name, outcome, started.elapsed());
+    let Again { requeue, longest } = result?;
+    if requeue != Requeue::Backoff {
+        committer.backoff.forget(&key);
+    }
+    Ok(match requeue {
+        Requeue::Now => Action::requeue(Duration::ZERO),
+        Requeue::After(after) => Action::requeue(duration(after)),
+        Requeue::Backoff => Action::requeue(committer.delay(&key).min(longest)),
+        Requeue::OnChange => Action::await_change(),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "signature of kube's error policy")]
+fn error_policy<C: Reconcile>(
+    object: Arc<Guarded<C::Object>>,
+    failure: &Failure,
+    shared: Arc<Shared<C>>,
+) -> Action {
+    let committer = shared.controller.committer();
+    committer.after_failure(&Key::of(object.as_ref()), failure)
+}
+
+/// What lies in the past is due now.
+fn duration(signed: SignedDuration) -> Duration {
+    Duration::try_from(signed).unwrap_or(Duration::ZERO)
+}
