@@ -28,6 +28,9 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
     /// The kind, for traces.
     const KIND: &'static str;
 
+    /// The store of its kind.
+    fn reader(objects: &Objects) -> &Store<Guarded<Self::Object>>;
+
     /// What it writes with.
     fn committer(&self) -> &Committer<Self::Object>;
 
@@ -55,8 +58,6 @@ impl From<Requeue> for Again {
 /// The queue of a controller.
 pub(crate) struct Queue<C: Reconcile> {
     pub(crate) controller: C,
-    /// The objects of its kind.
-    pub(crate) reader: Store<Guarded<C::Object>>,
     pub(crate) objects: Objects,
     pub(crate) watch_filter: String,
     pub(crate) concurrency: u16,
@@ -68,11 +69,15 @@ struct Shared<C> {
 }
 
 impl<C: Reconcile> Queue<C> {
+    /// What metrics and logs call the controller.
+    pub(crate) fn name(&self) -> &'static str {
+        self.controller.committer().name
+    }
+
     /// Waits for leadership, then works until shutdown.
     pub(crate) async fn run(self, woken: UnboundedReceiver<Key>, shutdown: CancellationToken) -> Result<()> {
         let Self {
             controller,
-            reader,
             objects,
             watch_filter,
             concurrency,
@@ -88,6 +93,7 @@ impl<C: Reconcile> Queue<C> {
         };
         let workers = committer.metrics.workers.get_or_create(&label).clone();
         workers.set(i64::from(concurrency));
+        let reader = C::reader(&objects).clone();
         let all: Vec<Key> = reader
             .state()
             .iter()

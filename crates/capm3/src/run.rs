@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use kube::Client;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector;
 use metal3_kit::caller::Authority;
 use metal3_kit::lease::{self, Election, Leadership};
 use metal3_kit::metrics::Metrics;
@@ -20,7 +20,7 @@ use crate::hosts::{self, Counting, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::migrate::Migration;
-use crate::objects::{Guarded, Objects};
+use crate::objects::Objects;
 use crate::queue::{Queue, Reconcile};
 use crate::wake::Wakes;
 use crate::watch::{Watch, Watched};
@@ -92,12 +92,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         workloads: workloads.clone(),
         following: Arc::clone(&wakes.following),
     };
-    let reader = objects.remediations.clone();
-    let queue = common.queue(controller, reader, args.metal3remediation_concurrency);
-    tasks.spawn(
-        "metal3remediation controller",
-        queue.run(woken.remediations, shutdown.clone()),
-    );
+    let queue = common.queue(controller, args.metal3remediation_concurrency);
+    tasks.spawn(queue.name(), queue.run(woken.remediations, shutdown.clone()));
     let controller = machine::Controller {
         committer: common.committer("metal3machine"),
         objects: objects.clone(),
@@ -106,25 +102,14 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         waiting: Arc::clone(&wakes.waiting),
         policy: args.policy(),
     };
-    let reader = objects.metal3_machines.clone();
-    let queue = common.queue(controller, reader, args.metal3machine_concurrency);
-    tasks.spawn(
-        "metal3machine controller",
-        queue.run(woken.machines, shutdown.clone()),
-    );
+    let queue = common.queue(controller, args.metal3machine_concurrency);
+    tasks.spawn(queue.name(), queue.run(woken.machines, shutdown.clone()));
     let controller = cluster::Controller {
         committer: common.committer("metal3cluster"),
-        objects: objects.clone(),
+        objects,
     };
-    let queue = common.queue(
-        controller,
-        objects.metal3_clusters,
-        args.metal3cluster_concurrency,
-    );
-    tasks.spawn(
-        "metal3cluster controller",
-        queue.run(woken.clusters, shutdown.clone()),
-    );
+    let queue = common.queue(controller, args.metal3cluster_concurrency);
+    tasks.spawn(queue.name(), queue.run(woken.clusters, shutdown.clone()));
     migrate(&args, &client, &leadership, &mut tasks, &shutdown);
 
     let probing = (args.health_addr.clone(), shutdown);
@@ -153,15 +138,9 @@ impl Common {
         )
     }
 
-    fn queue<C: Reconcile>(
-        &self,
-        controller: C,
-        reader: Store<Guarded<C::Object>>,
-        concurrency: u16,
-    ) -> Queue<C> {
+    fn queue<C: Reconcile>(&self, controller: C, concurrency: u16) -> Queue<C> {
         Queue {
             controller,
-            reader,
             objects: self.objects.clone(),
             watch_filter: self.watch_filter.clone(),
             concurrency,

@@ -1,6 +1,7 @@
 //! One pass over one Metal3Cluster.
 
 use jiff::Timestamp;
+use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3ClusterStatus};
 use metal3_api::names;
 use metal3_capm3_core::cluster::{Seen, Step, Verdict, View, cluster_name, plan};
@@ -8,7 +9,7 @@ use metal3_capm3_core::machine::{Finalizer, Requeue};
 use serde_json::json;
 
 use crate::commit::{Committer, Failure};
-use crate::objects::{Key, Objects};
+use crate::objects::{Guarded, Key, Objects};
 use crate::queue::{Again, Reconcile};
 
 /// The controller of Metal3Clusters.
@@ -21,6 +22,10 @@ impl Reconcile for Controller {
     type Object = Metal3Cluster;
 
     const KIND: &'static str = "Metal3Cluster";
+
+    fn reader(objects: &Objects) -> &Store<Guarded<Metal3Cluster>> {
+        &objects.metal3_clusters
+    }
 
     fn committer(&self) -> &Committer<Metal3Cluster> {
         &self.committer

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
 use metal3_capm3_core::machine::{
@@ -14,7 +15,7 @@ use super::commit::commit;
 use super::successor::successor;
 use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
-use crate::objects::{Key, Objects};
+use crate::objects::{Guarded, Key, Objects};
 use crate::queue::{Again, Reconcile};
 use crate::wake::Waiting;
 use crate::workload::Workloads;
@@ -36,6 +37,10 @@ impl Reconcile for Controller {
     type Object = Metal3Machine;
 
     const KIND: &'static str = "Metal3Machine";
+
+    fn reader(objects: &Objects) -> &Store<Guarded<Metal3Machine>> {
+        &objects.metal3_machines
+    }
 
     fn committer(&self) -> &Committer<Metal3Machine> {
         &self.committer

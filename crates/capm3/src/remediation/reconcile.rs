@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::Metal3Remediation;
 use metal3_capm3_core::remediation::{Answer, Ask, Seen, Step, View, owner_name, plan};
 
@@ -11,7 +12,7 @@ use super::commit::commit;
 use super::machine::tell;
 use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
-use crate::objects::{Key, Objects, metal3_machine_key};
+use crate::objects::{Guarded, Key, Objects, metal3_machine_key};
 use crate::queue::{Again, Reconcile};
 use crate::wake::Following;
 use crate::workload::Workloads;
@@ -32,6 +33,10 @@ impl Reconcile for Controller {
     type Object = Metal3Remediation;
 
     const KIND: &'static str = "Metal3Remediation";
+
+    fn reader(objects: &Objects) -> &Store<Guarded<Metal3Remediation>> {
+        &objects.remediations
+    }
 
     fn committer(&self) -> &Committer<Metal3Remediation> {
         &self.committer
