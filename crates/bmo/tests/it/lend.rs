@@ -6,9 +6,7 @@ use kube::api::{ObjectMeta, PostParams};
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::provision_host_response::Result as Provisioned;
 use metal3_rpc::v1::release_host_response::Phase;
-use metal3_rpc::v1::{
-    ClaimHostRequest, HostRef, Image, ProvisionHostRequest, ProvisionSpec, ReleaseHostRequest, SecretRef,
-};
+use metal3_rpc::v1::{ClaimHostRequest, HostRef, ProvisionHostRequest, ReleaseHostRequest, SecretRef};
 use metal3_testkit::{events, wait};
 use tonic::Status;
 
@@ -43,30 +41,6 @@ async fn claimed(name: &str) -> (World, Hosts) {
     };
     hosts.claim_host(request).await.unwrap();
     (world, hosts)
-}
-
-fn provision(world: &World, url: &str) -> ProvisionHostRequest {
-    let image = Image {
-        url: url.into(),
-        checksum: "d41d8cd98f00b204e9800998ecf8427e".into(),
-        ..Default::default()
-    };
-    let user_data = SecretRef {
-        name: "user-data".into(),
-        namespace: String::new(),
-    };
-    let spec = ProvisionSpec {
-        image: Some(image),
-        user_data: Some(user_data),
-        power_on: true,
-        ..Default::default()
-    };
-    ProvisionHostRequest {
-        host: Some(HostRef::named(&world.namespace, "a")),
-        consumer: Some(world.consumer("m")),
-        spec: Some(spec),
-        expected_generation: 0,
-    }
 }
 
 fn release(world: &World) -> ReleaseHostRequest {
@@ -142,7 +116,7 @@ async fn the_host_tells_whose_it_was() {
 #[tokio::test]
 async fn a_consumer_provisions_its_own_host_with_one_image() {
     let (world, mut hosts) = claimed("lend-provision").await;
-    let request = provision(&world, "http://images.test/a.qcow2");
+    let request = world.provision("http://images.test/a.qcow2");
     let foreign = ProvisionHostRequest {
         consumer: Some(world.consumer("other")),
         ..request.clone()
@@ -160,7 +134,7 @@ async fn a_consumer_provisions_its_own_host_with_one_image() {
         assert_eq!(answer.result(), expected);
     }
     let refused = hosts
-        .provision_host(provision(&world, "http://images.test/b.qcow2"))
+        .provision_host(world.provision("http://images.test/b.qcow2"))
         .await
         .unwrap_err();
     let different = Some(Reason::AlreadyProvisionedDifferently);
@@ -178,7 +152,7 @@ async fn a_consumer_provisions_its_own_host_with_one_image() {
 #[tokio::test]
 async fn a_secret_of_another_namespace_is_refused() {
     let (world, mut hosts) = claimed("lend-foreign").await;
-    let mut request = provision(&world, "http://images.test/a.qcow2");
+    let mut request = world.provision("http://images.test/a.qcow2");
     let stolen = SecretRef {
         name: "user-data".into(),
         namespace: "kube-system".into(),
@@ -198,7 +172,7 @@ async fn a_secret_of_another_namespace_is_refused() {
 async fn a_released_host_keeps_no_trace_of_its_consumer() {
     let (world, mut hosts) = claimed("lend-release").await;
     hosts
-        .provision_host(provision(&world, "http://images.test/a.qcow2"))
+        .provision_host(world.provision("http://images.test/a.qcow2"))
         .await
         .unwrap();
     world.reaches("a", "provisioned").await;

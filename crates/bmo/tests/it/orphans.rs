@@ -1,35 +1,10 @@
 //! Nodes in Ironic whose host does not exist.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
-use metal3_testkit::{ControlPlane, events, http, wait};
+use metal3_testkit::{events, http, wait};
 use serde_json::json;
 
-use crate::ironic::Ironic;
-use crate::program::Launch;
-use crate::world::{World, bmo_account};
-
-async fn world(name: &str) -> World {
-    let plane = ControlPlane::shared().await;
-    let ironic = Ironic::start().await;
-    let account = bmo_account(plane, name).await;
-    let endpoint = ironic.endpoint();
-    let launch = Launch {
-        kubeconfig: &account.kubeconfig,
-        watch: name,
-        home: name,
-        ironic: &endpoint,
-        leader_election: false,
-    };
-    let bmo = launch.start_in(&[], &[("IRONIC_ORPHAN_GRACE", "0")]);
-    bmo.ready().await;
-    World {
-        plane,
-        namespace: name.to_owned(),
-        account,
-        ironic,
-        bmo,
-    }
-}
+use crate::world::World;
 
 /// What bmo's metrics tell of the number of nodes without a host.
 async fn told(world: &World, wanted: u32) {
@@ -49,7 +24,7 @@ async fn told(world: &World, wanted: u32) {
 
 #[tokio::test]
 async fn a_node_whose_host_was_removed_by_force_is_told_and_taken_over_by_a_host_of_its_name() {
-    let world = world("orphans").await;
+    let world = World::start_in("orphans", &[], &[("IRONIC_ORPHAN_GRACE", "0")]).await;
     world.available(&["a", "b"]).await;
     let node = world.ironic.node("orphans~a").await.uuid;
     told(&world, 0).await;

@@ -8,8 +8,7 @@ use metal3_kit::telemetry;
 use metal3_rpc::client::{Config, HostClient};
 use metal3_rpc::v1::hold_power_off_request::Mode;
 use metal3_rpc::v1::{
-    ClaimHostRequest, HoldPowerOffRequest, Host, HostRef, Image, ProvisionHostRequest, ProvisionSpec,
-    ReleaseHostRequest, SecretRef,
+    ClaimHostRequest, HoldPowerOffRequest, Host, HostRef, ProvisionHostRequest, ReleaseHostRequest,
 };
 use metal3_testkit::traces::{Collector, Span};
 use metal3_testkit::{Rules, wait};
@@ -99,26 +98,9 @@ impl Stage {
     }
 
     async fn provisions(&self, host: &HostRef) {
-        let image = Image {
-            url: "http://images.test/a.qcow2".into(),
-            checksum: "d41d8cd98f00b204e9800998ecf8427e".into(),
-            ..Default::default()
-        };
-        let user_data = SecretRef {
-            name: "user-data".into(),
-            namespace: String::new(),
-        };
-        let spec = ProvisionSpec {
-            image: Some(image),
-            user_data: Some(user_data),
-            power_on: true,
-            ..Default::default()
-        };
         let request = ProvisionHostRequest {
             host: Some(host.clone()),
-            consumer: Some(self.world.consumer("m")),
-            spec: Some(spec),
-            expected_generation: 0,
+            ..self.world.provision("http://images.test/a.qcow2")
         };
         self.hosts.provision_host(request).await.unwrap();
     }

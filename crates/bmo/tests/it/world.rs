@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use metal3_api::metal3::host::{BareMetalHost, ProvisioningState};
-use metal3_rpc::v1::Consumer;
+use metal3_rpc::v1::{Consumer, HostRef, Image, ProvisionHostRequest, ProvisionSpec, SecretRef};
 use metal3_testkit::build::{HostBuilder, host};
 use metal3_testkit::{Account, ControlPlane, Rules, wait};
 use serde_json::{Value, json};
@@ -48,6 +48,11 @@ impl World {
 
     /// With more flags of bmo.
     pub(crate) async fn start_with(name: &str, flags: &[&str]) -> Self {
+        Self::start_in(name, flags, &[]).await
+    }
+
+    /// With more flags and variables of bmo.
+    pub(crate) async fn start_in(name: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let plane = ControlPlane::shared().await;
         let ironic = Ironic::start().await;
         let account = bmo_account(plane, name).await;
@@ -59,7 +64,7 @@ impl World {
             ironic: &endpoint,
             leader_election: false,
         };
-        let bmo = launch.start_with(flags);
+        let bmo = launch.start_in(flags, variables);
         bmo.ready().await;
         Self {
             plane,
@@ -67,6 +72,31 @@ impl World {
             account,
             ironic,
             bmo,
+        }
+    }
+
+    /// What the machine `m` wants of host `a`: an image, and the user data of the Secret `user-data`.
+    pub(crate) fn provision(&self, url: &str) -> ProvisionHostRequest {
+        let image = Image {
+            url: url.into(),
+            checksum: "d41d8cd98f00b204e9800998ecf8427e".into(),
+            ..Default::default()
+        };
+        let user_data = SecretRef {
+            name: "user-data".into(),
+            namespace: String::new(),
+        };
+        let spec = ProvisionSpec {
+            image: Some(image),
+            user_data: Some(user_data),
+            power_on: true,
+            ..Default::default()
+        };
+        ProvisionHostRequest {
+            host: Some(HostRef::named(&self.namespace, "a")),
+            consumer: Some(self.consumer("m")),
+            spec: Some(spec),
+            expected_generation: 0,
         }
     }
 
