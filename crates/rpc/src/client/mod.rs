@@ -120,7 +120,7 @@ impl HostClient {
         let mut attempts = Attempts::new(began, config.patience.call);
         self.spare(|budget| budget.earn(began));
         let result = loop {
-            let status = match self.attempt(method, &attempts, request.clone(), &send).await {
+            let status = match self.attempt(method, &mut attempts, request.clone(), &send).await {
                 Ok(response) => break Ok(response),
                 Err(status) => status,
             };
@@ -146,7 +146,7 @@ impl HostClient {
     async fn attempt<Req, Res, F, Fut>(
         &self,
         method: &'static str,
-        attempts: &Attempts,
+        attempts: &mut Attempts,
         request: Req,
         send: &F,
     ) -> Result<Res, Status>
@@ -154,15 +154,18 @@ impl HostClient {
         F: Fn(Inner, Request<Req>) -> Fut,
         Fut: Future<Output = Result<Response<Res>, Status>>,
     {
-        let limit = attempts.limit();
         let picked: Picked = self.pool.pick().await?;
         let span = tracing::Span::current();
         span.record("network.peer.address", field::display(picked.address.ip()));
         span.record("network.peer.port", picked.address.port());
         let mut request = Request::new(request);
         // The server stops when nobody waits any more.
-        request.set_timeout(limit.saturating_duration_since(Instant::now()));
-        let sent = tokio::time::timeout_at(limit, send(picked.client.clone(), request)).await;
+        request.set_timeout(attempts.deadline().saturating_duration_since(Instant::now()));
+        let mut answer = Box::pin(send(picked.client.clone(), request));
+        let mut sent = tokio::time::timeout_at(attempts.limit(), &mut answer).await;
+        if sent.is_err() && !self.spare(|budget| attempts.gives_up(Instant::now(), budget)) {
+            sent = tokio::time::timeout_at(attempts.deadline(), answer).await;
+        }
         let result = sent.unwrap_or_else(|_| Err(retry::silence(method)));
         picked.judge(result.as_ref().err());
         result.map(Response::into_inner)

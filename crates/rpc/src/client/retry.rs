@@ -16,8 +16,8 @@ use crate::reason::Reason;
 
 /// Attempts of one call after the first.
 const RETRIES: usize = 2;
-/// A first attempt without an answer is given up after this part of the deadline. The last one may take all that is
-/// left: a server that is merely slow gets its chance.
+/// A first attempt without an answer is given up after this part of the deadline, if another one can be made. That one may
+/// take all that is left: a server that is merely slow gets its chance.
 const FIRST_ATTEMPT: u32 = 3;
 
 /// Why an attempt is made again.
@@ -98,6 +98,8 @@ pub(super) struct Attempts {
     began: Instant,
     deadline: Instant,
     made: usize,
+    /// The next attempt has its part of the budget already.
+    paid: bool,
     delays: ExponentialBackoff,
 }
 
@@ -113,11 +115,24 @@ impl Attempts {
             began: now,
             deadline: now + within,
             made: 0,
+            paid: false,
             delays,
         }
     }
 
-    /// When the attempt that begins now is given up.
+    /// No answer is worth anything after it.
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Nobody answered up to the limit: whether another attempt is made, instead of waiting on. Without this, all that a
+    /// busy server has accepted and the budget has nothing left for would fail long before the deadline.
+    pub(super) fn gives_up(&mut self, now: Instant, budget: &mut Budget) -> bool {
+        self.paid = now < self.deadline && self.made < RETRIES && budget.spend(now);
+        self.paid
+    }
+
+    /// When the attempt that begins now may be given up.
     pub(super) fn limit(&self) -> Instant {
         if self.made == 0 {
             self.began + (self.deadline - self.began) / FIRST_ATTEMPT
@@ -134,9 +149,10 @@ impl Attempts {
         budget: &mut Budget,
     ) -> Option<(Duration, Cause)> {
         self.made += 1;
+        let paid = std::mem::take(&mut self.paid);
         let cause = Cause::of(status)?;
         let delay = self.delays.next()?.max(told(status).unwrap_or_default());
-        (now + delay < self.deadline && budget.spend(now)).then_some((delay, cause))
+        (now + delay < self.deadline && (paid || budget.spend(now))).then_some((delay, cause))
     }
 }
 
@@ -187,6 +203,12 @@ mod tests {
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(30);
+
+    impl Budget {
+        const fn empty(at: Instant) -> Self {
+            Self { tokens: 0.0, at }
+        }
+    }
 
     fn local(code: Code) -> Status {
         let mut status = Status::new(code, "transport error");
@@ -293,6 +315,30 @@ mod tests {
         assert_eq!(attempts.limit(), now + Duration::from_secs(10));
         attempts.again(&silent(), now, &mut Budget::new(now));
         assert_eq!(attempts.limit(), now + WITHIN);
+    }
+
+    #[test]
+    fn silence_is_waited_out_when_no_retry_is_left() {
+        let now = Instant::now();
+        let (mut budget, mut given_up) = (Budget::new(now), 0);
+        for _ in 0..100 {
+            let mut attempts = Attempts::new(now, WITHIN);
+            if attempts.gives_up(attempts.limit(), &mut budget) {
+                given_up += 1;
+                // Paid for once.
+                assert!(
+                    attempts
+                        .again(&silent(), attempts.limit(), &mut Budget::empty(now))
+                        .is_some()
+                );
+            }
+        }
+        assert!((20..40).contains(&given_up), "{given_up}");
+        let mut last = Attempts::new(now, WITHIN);
+        assert!(
+            !last.gives_up(now + WITHIN, &mut Budget::new(now)),
+            "the deadline is the end"
+        );
     }
 
     #[test]

@@ -117,6 +117,18 @@ async fn a_slow_server_gets_the_time_that_is_left() {
 }
 
 #[tokio::test]
+async fn a_busy_server_is_waited_for_by_all_calls_that_no_retry_is_left_for() {
+    let service = Service::patient(1, 1, SHORT).await;
+    service.get().await.unwrap();
+    let slow = SHORT.call / 2;
+    service.replica.with(|world| world.delays = [slow; 40].into());
+    let answers = join_all((0..40).map(|_| service.get())).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let retries = service.notes.told().retries.len();
+    assert!((1..40).contains(&retries), "{retries}");
+}
+
+#[tokio::test]
 async fn a_call_ends_with_its_deadline() {
     let patience = Patience {
         call: Duration::from_millis(900),
