@@ -1,8 +1,10 @@
-//! Flags as Go's package `flag` has them, so that manifests of upstream can be used as they are.
+//! Flags as Go's package `flag` has them, so that manifests of upstream can be used as they are, and the table of them that
+//! the documentation has.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 
-use clap::Command;
+use clap::{Arg, Command};
 
 /// The arguments with `--flag` where Go also takes `-flag`: only for flags that there are, so that a typing error stays
 /// what it is.
@@ -44,10 +46,56 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// The flags of a program as a table in Markdown: names, variable, default, meaning.
+pub fn table(command: &Command) -> String {
+    let mut page = String::from("| flag | variable | default | meaning |\n|---|---|---|---|\n");
+    for argument in command.get_arguments() {
+        row(&mut page, argument);
+    }
+    page
+}
+
+fn row(page: &mut String, argument: &Arg) {
+    let Some(long) = argument.get_long() else { return };
+    if ["help", "version"].contains(&long) {
+        return;
+    }
+    let mut names: Vec<String> = argument
+        .get_short()
+        .iter()
+        .map(|name| format!("`-{name}`"))
+        .collect();
+    names.push(format!("`--{long}`"));
+    let aliases = argument.get_visible_aliases().unwrap_or_default();
+    names.extend(aliases.iter().map(|name| format!("`--{name}`")));
+    let variable = argument.get_env().map(|name| name.to_string_lossy());
+    let defaults = argument.get_default_values();
+    let default: Vec<_> = defaults.iter().map(|value| value.to_string_lossy()).collect();
+    let help = argument.get_long_help().or_else(|| argument.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let words: Vec<_> = help.split_whitespace().collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        page,
+        "| {} | {} | {} | {} |",
+        names.join(", "),
+        code(&variable.unwrap_or_default()),
+        code(&default.join(",")),
+        words.join(" ").replace('<', "&lt;")
+    );
+}
+
+/// A word as code in Markdown; nothing stays nothing.
+pub fn code(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("`{text}`")
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::Arg;
-
     use super::*;
 
     #[test]
@@ -65,6 +113,23 @@ mod tests {
         for other in [&["-d", "-deb", "-h", "-1", "-", "dev"][..], &["--", "-dev"]] {
             assert_eq!(normal(other), other);
         }
+    }
+
+    #[test]
+    fn a_flag_has_its_names_variable_default_and_meaning_in_one_row() {
+        let level = Arg::new("v")
+            .short('v')
+            .long("v")
+            .visible_alias("level")
+            .default_value("0");
+        let level = level.help("How much,\n   as <number>.");
+        let command = Command::new("x")
+            .arg(level)
+            .arg(Arg::new("version").long("version"));
+        assert_eq!(
+            table(&command).lines().skip(2).collect::<Vec<_>>(),
+            ["| `-v`, `--v`, `--level` |  | `0` | How much, as &lt;number>. |"]
+        );
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Leader election over a Lease, with the timing of controller-runtime.
+//! Leader election over a Lease, with the timing of controller-runtime unless flags say otherwise (`timing.rs`).
+
+mod timing;
 
 use std::time::Duration;
 
@@ -13,27 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The times of an election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Others take over this long after the last renewal.
-    lease: Duration,
-    /// The holder stops working this long after its last renewal: before anybody can take over.
-    renew: Duration,
-    /// Between two attempts.
-    retry: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            lease: seconds(15),
-            renew: seconds(10),
-            retry: seconds(2),
-        }
-    }
-}
+pub use timing::{LeaderElectArgs, Timing, TimingArgs};
 
 /// Flags of leader election.
 #[derive(Args, Clone, Debug)]
@@ -41,66 +23,6 @@ pub struct LeaseArgs {
     /// Only one replica at a time works.
     #[arg(long, visible_alias = "enable-leader-election", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set, value_parser = crate::flags::boolean)]
     pub leader_elect: bool,
-}
-
-/// Flags of the times of an election, as upstream's baremetal-operator has them. An empty variable counts as none.
-#[derive(Args, Clone, Debug, Default)]
-pub struct TimingArgs {
-    /// Seconds after the last renewal until another replica takes over [default: 15].
-    #[arg(long, value_name = "SECONDS", env = "LEASE_DURATION_SECONDS", value_parser = seconds)]
-    pub lease_duration_seconds: Option<Seconds>,
-    /// Seconds after the last renewal until the leader stops working [default: 10].
-    #[arg(long, value_name = "SECONDS", env = "RENEW_DEADLINE_SECONDS", value_parser = seconds)]
-    pub renew_deadline_seconds: Option<Seconds>,
-    /// Seconds between two attempts to lead or to renew [default: 2].
-    #[arg(long, value_name = "SECONDS", env = "RETRY_PERIOD_SECONDS", value_parser = seconds)]
-    pub retry_period_seconds: Option<Seconds>,
-}
-
-/// A number of seconds, or nothing where a variable is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seconds(Option<u16>);
-
-fn seconds(text: &str) -> Result<Seconds, String> {
-    if text.trim().is_empty() {
-        return Ok(Seconds(None));
-    }
-    match text.trim().parse() {
-        Ok(0) | Err(_) => Err("not a number of seconds from 1 to 65535".to_owned()),
-        Ok(number) => Ok(Seconds(Some(number))),
-    }
-}
-
-impl TimingArgs {
-    /// The times.
-    ///
-    /// # Errors
-    /// When the leader would not stop before somebody else takes over, or could not renew in time.
-    pub fn timing(&self) -> Result<Timing> {
-        let given = |seconds: Option<Seconds>, default: Duration| {
-            let seconds = seconds.and_then(|seconds| seconds.0);
-            seconds.map_or(default, |seconds| Duration::from_secs(seconds.into()))
-        };
-        let default = Timing::default();
-        let timing = Timing {
-            lease: given(self.lease_duration_seconds, default.lease),
-            renew: given(self.renew_deadline_seconds, default.renew),
-            retry: given(self.retry_period_seconds, default.retry),
-        };
-        anyhow::ensure!(
-            timing.lease > timing.renew,
-            "--lease-duration-seconds {} must be greater than --renew-deadline-seconds {}",
-            timing.lease.as_secs(),
-            timing.renew.as_secs()
-        );
-        anyhow::ensure!(
-            timing.renew > timing.retry,
-            "--renew-deadline-seconds {} must be greater than --retry-period-seconds {}",
-            timing.renew.as_secs(),
-            timing.retry.as_secs()
-        );
-        Ok(timing)
-    }
 }
 
 /// A name for this process in Leases: where it runs, and a random part that differs between processes.
@@ -355,31 +277,5 @@ mod tests {
         assert!(leadership.held());
         until.send_replace(None);
         assert!(!leadership.held());
-    }
-
-    fn timing(lease: &str, renew: &str, retry: &str) -> Result<Timing> {
-        let given = |text| seconds(text).ok();
-        let args = TimingArgs {
-            lease_duration_seconds: given(lease),
-            renew_deadline_seconds: given(renew),
-            retry_period_seconds: given(retry),
-        };
-        args.timing()
-    }
-
-    #[test]
-    fn a_leader_stops_before_another_begins() {
-        assert_eq!(timing("", "", "").unwrap(), Timing::default());
-        assert_eq!(timing("60", "", "5").unwrap().lease, Duration::from_secs(60));
-        for (lease, renew, retry, told) in [
-            ("10", "10", "2", "--lease-duration-seconds 10 must be greater"),
-            ("15", "2", "2", "--renew-deadline-seconds 2 must be greater"),
-        ] {
-            let error = timing(lease, renew, retry).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
-        }
-        for wrong in ["0", "65536", "-1", "1s"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
     }
 }
