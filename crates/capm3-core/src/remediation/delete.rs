@@ -5,6 +5,7 @@ use metal3_api::conditions::find;
 
 use super::ask::{Ask, Seen};
 use super::draft::{Draft, POLL, Reason, Wait};
+use super::end::refused;
 use super::waiting::{Service, service};
 use super::{Phase, Step, machine};
 use crate::machine::Trouble;
@@ -26,6 +27,16 @@ pub(super) fn plan(mut draft: Draft<'_>, seen: &Seen) -> Step {
             }
             // There can be no hold that the service does not take.
             Some(Trouble::Invalid(_)) => {}
+        }
+    }
+    let owed = view
+        .host()
+        .zip(view.consumer())
+        .filter(|_| view.owes() && !seen.marked);
+    if let Some((host, consumer)) = owed {
+        match &seen.trouble {
+            None | Some(Trouble::Unavailable(_)) => return draft.ask(seen, Ask::Mark { host, consumer }),
+            Some(Trouble::Denied(why) | Trouble::Invalid(why)) => refused(&mut draft, why),
         }
     }
     if let Some(step) = back_in_service(&mut draft, seen) {

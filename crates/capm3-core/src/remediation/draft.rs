@@ -226,7 +226,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn trouble(mut self, seen: &Seen, trouble: &Trouble) -> Step {
-        let wait = match trouble {
+        let mut wait = match trouble {
             Trouble::Unavailable(message) => Wait::new(
                 Reason::HostServiceUnavailable,
                 format!("{message}; check that the bare-metal operator runs, nothing is lost meanwhile"),
@@ -238,21 +238,31 @@ impl<'a> Draft<'a> {
                 ),
             ),
         };
-        if let (false, Some(ask)) = (
-            self.view.deleting(),
-            self.tell(
-                seen,
-                Progress {
-                    reason: wait.reason.as_str(),
-                    message: wait.message.clone(),
-                },
-            ),
-        ) {
+        if self.view.deleting() {
+            wait.message = format!(
+                "the remediation ends when its host is not held any more: {}",
+                wait.message
+            );
+        }
+        let progress = Progress {
+            reason: wait.reason.as_str(),
+            message: wait.message.clone(),
+        };
+        if let Some(ask) = self.tell(seen, progress).filter(|_| self.explains_trouble()) {
             return ask;
         }
         self.verdict.requeue = Requeue::Backoff;
         self.verdict.waiting = Some(wait);
         self.end()
+    }
+
+    /// Whether the Machine is to say what the host service does. One that is well again or given up says so.
+    fn explains_trouble(&self) -> bool {
+        if !self.view.deleting() {
+            return self.view.phase() != Phase::DeletingMachine;
+        }
+        let status = self.view.machine.and_then(|machine| machine.status.as_ref());
+        status.is_some_and(|status| find(&status.conditions, machine::EXTERNAL).is_some())
     }
 
     /// Nothing to do until something changes.

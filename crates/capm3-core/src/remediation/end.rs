@@ -2,44 +2,39 @@
 
 use super::ask::{Ask, Progress, Seen};
 use super::draft::{Draft, Reason, Wait};
-use super::{Host, Phase, Step};
+use super::{ANNOTATION_TO_MARK, Host, Phase, Step};
+use crate::host::HostKey;
 use crate::machine::Trouble;
 
 const FAILED: &str = "RemediationFailed";
+const NOT_MARKED: &str = "HostNotMarked";
 
 /// The time of an attempt is over: the next one, or none.
-pub(super) fn attempt_over(mut draft: Draft<'_>, seen: &Seen, host: &Host) -> Step {
+pub(super) fn attempt_over(mut draft: Draft<'_>, seen: &Seen, host: HostKey) -> Step {
     let (count, limit) = (draft.view.retry_count(), draft.view.strategy().retry_limit);
     if count >= limit {
-        let why = format!("{} reboots did not help", limit.saturating_add(1));
+        let why = match &seen.trouble {
+            Some(Trouble::Unavailable(why) | Trouble::Denied(why) | Trouble::Invalid(why))
+                if seen.host.is_none() =>
+            {
+                format!("host {host} could not be rebooted: {why}")
+            }
+            Some(_) | None => format!("{} reboots did not help", limit.saturating_add(1)),
+        };
         return give_up(draft, seen, Some(host), &why);
     }
     let count = count.saturating_add(1);
-    let message = format!(
-        "the Machine is still unhealthy: host {} is rebooted again (retry {count} of {limit})",
-        host.key
-    );
+    let message =
+        format!("the Machine is still unhealthy: host {host} is rebooted again (retry {count} of {limit})");
     draft.event(true, "RemediationRetried", message);
     draft.attempt(Some(count))
 }
 
 /// Whoever owns the Machine replaces it. Its host is not held any more, and nobody claims it again.
-pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<&Host>, why: &str) -> Step {
-    let owned = host.and_then(|host| Some((draft.view.hold(host.key.clone())?, draft.view.consumer()?)));
-    if let Some((hold, consumer)) = owned {
-        match &seen.trouble {
-            Some(Trouble::Unavailable(_)) | None => {
-                if !seen.released {
-                    return draft.ask(seen, Ask::Release(hold));
-                }
-                if !seen.marked {
-                    let host = hold.host;
-                    return draft.ask(seen, Ask::Mark { host, consumer });
-                }
-            }
-            // Who may not mark the host must not keep the Machine for ever.
-            Some(Trouble::Denied(_) | Trouble::Invalid(_)) => {}
-        }
+pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<HostKey>, why: &str) -> Step {
+    let host_given_up = host.map_or(HostGivenUp::Yes, |host| give_host_up(&draft, seen, host));
+    if let HostGivenUp::Ask(ask) = host_given_up {
+        return Step::Ask(ask);
     }
     let message = format!("Machine {} is given up: {why}", draft.view.machine_name());
     if !seen.handed_over {
@@ -48,12 +43,63 @@ pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<&Host>, wh
             message,
         })));
     }
-    if let Some(Trouble::Denied(trouble) | Trouble::Invalid(trouble)) = &seen.trouble {
-        let message = format!("the host may be held off and claimed again: {trouble}");
-        draft.event(true, "HostNotMarked", message);
+    match host_given_up {
+        HostGivenUp::Refused(why) => refused(&mut draft, &why),
+        HostGivenUp::Later(why) => {
+            draft.annotate(ANNOTATION_TO_MARK, Some("true".to_owned()));
+            let message = format!("the host is let go and marked unhealthy later: {why}");
+            draft.event(true, NOT_MARKED, message);
+        }
+        HostGivenUp::Ask(_) | HostGivenUp::Yes => {}
     }
     draft.event(true, "RemediationExhausted", message);
     draft.enter(Phase::DeletingMachine)
+}
+
+/// The Machine was given up while the host service did not answer: what was to be done on the host is done when it does.
+pub(super) fn make_up(mut draft: Draft<'_>, seen: &Seen) -> Step {
+    let host = draft.view.host();
+    match host.map_or(HostGivenUp::Yes, |host| give_host_up(&draft, seen, host)) {
+        HostGivenUp::Ask(ask) => return Step::Ask(ask),
+        HostGivenUp::Later(why) => return draft.trouble(seen, &Trouble::Unavailable(why)),
+        HostGivenUp::Refused(why) => refused(&mut draft, &why),
+        HostGivenUp::Yes => {}
+    }
+    draft.annotate(ANNOTATION_TO_MARK, None);
+    draft.end()
+}
+
+/// Who may not mark the host must not keep the Machine for ever.
+pub(super) fn refused(draft: &mut Draft<'_>, why: &str) {
+    let message = format!("the host may be held off and claimed again: {why}");
+    draft.event(true, NOT_MARKED, message);
+}
+
+/// Whether a host is held no more, and marked unhealthy.
+enum HostGivenUp {
+    /// Do this first.
+    Ask(Box<Ask>),
+    Yes,
+    /// The host service does not answer.
+    Later(String),
+    /// The host service refuses.
+    Refused(String),
+}
+
+fn give_host_up(draft: &Draft<'_>, seen: &Seen, host: HostKey) -> HostGivenUp {
+    let Some((hold, consumer)) = draft.view.hold(host).zip(draft.view.consumer()) else {
+        return HostGivenUp::Yes;
+    };
+    match &seen.trouble {
+        Some(Trouble::Unavailable(why)) => HostGivenUp::Later(why.clone()),
+        Some(Trouble::Denied(why) | Trouble::Invalid(why)) => HostGivenUp::Refused(why.clone()),
+        None if !seen.released => HostGivenUp::Ask(Box::new(Ask::Release(hold))),
+        None if !seen.marked => {
+            let host = hold.host;
+            HostGivenUp::Ask(Box::new(Ask::Mark { host, consumer }))
+        }
+        None => HostGivenUp::Yes,
+    }
 }
 
 /// The user wants the host off.

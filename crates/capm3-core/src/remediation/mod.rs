@@ -27,7 +27,7 @@ pub use machine::told;
 pub use node::{Backup, NodeName, NodeSeen, can_be_tainted, is_tainted, tainted, untainted};
 
 use crate::host::{Consumer, HostKey};
-use crate::machine::{Trouble, owner_of};
+use crate::machine::owner_of;
 use draft::Draft;
 
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
@@ -39,6 +39,9 @@ pub const ANNOTATION_HOLD: &str = "remediation.metal3.io/power-hold";
 pub const ANNOTATION_LABELS: &str = "remediation.metal3.io/node-labels-backup";
 /// Annotation with the annotations of a Node that was deleted.
 pub const ANNOTATION_ANNOTATIONS: &str = "remediation.metal3.io/node-annotations-backup";
+/// Annotation, ours: the Machine was given up while the host service did not answer, so its host is still to be let go and
+/// marked unhealthy.
+pub const ANNOTATION_TO_MARK: &str = "remediation.metal3.io/host-to-mark";
 /// The operator ends holds of this kind itself when the host is given back.
 const HOLD_PREFIX: &str = "metal3-remediation-";
 const REBOOT: &str = "Reboot";
@@ -109,6 +112,9 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     if view.deleting() {
         return delete::plan(draft, seen);
     }
+    if view.phase() == Phase::DeletingMachine && view.owes() {
+        return end::make_up(draft, seen);
+    }
     if matches!(view.phase(), Phase::DeletingMachine | Phase::Failed) || !view.is_reboot() {
         return draft.end();
     }
@@ -130,7 +136,9 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     };
     let over = now >= deadline;
     let host = match look(view, seen) {
-        Look::Ask(key) => return draft.ask_until(seen, over, Ask::Host(key)),
+        // Whoever does not answer, the time of an attempt ends.
+        Look::Ask(key) if over && seen.trouble.is_some() => return end::attempt_over(draft, seen, key),
+        Look::Ask(key) => return draft.ask(seen, Ask::Host(key)),
         Look::Absent(why) if over => return end::give_up(draft, seen, None, &why),
         Look::Absent(why) => return draft.wait(seen, Wait::new(Reason::HostMissing, why), None),
         Look::Host(host) => host,
@@ -139,7 +147,7 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
         return end::fail(draft, seen, &host);
     }
     match view.phase() {
-        _ if over => end::attempt_over(draft, seen, &host),
+        _ if over => end::attempt_over(draft, seen, host.key),
         Phase::Waiting => waiting::plan(draft, seen, &host, machine),
         Phase::New | Phase::Running | Phase::DeletingMachine | Phase::Failed => {
             running::plan(draft, seen, &host, machine)
@@ -262,6 +270,11 @@ impl View<'_> {
         }
     }
 
+    /// What was to be done on the host when the Machine was given up is not done yet.
+    fn owes(&self) -> bool {
+        annotation(&self.remediation.metadata, ANNOTATION_TO_MARK).is_some()
+    }
+
     fn retry_count(&self) -> i32 {
         let status = self.remediation.status.as_ref();
         status.and_then(|status| status.retry_count).unwrap_or(0)
@@ -366,18 +379,4 @@ impl View<'_> {
 
 fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-impl Draft<'_> {
-    /// Asks the host service. One that is away is waited for, because nobody could replace the Machine without it either;
-    /// one that refuses ends the attempt like anything else.
-    fn ask_until(self, seen: &Seen, over: bool, ask: Ask) -> Step {
-        match &seen.trouble {
-            Some(Trouble::Denied(why) | Trouble::Invalid(why)) if over => {
-                let why = why.clone();
-                end::give_up(self, seen, None, &why)
-            }
-            Some(_) | None => self.ask(seen, ask),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Builders of the objects around one remediation.
+//! Builders of the objects around one remediation, and what comes of them when questions are answered.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -8,7 +8,9 @@ use metal3_api::infra::v1beta2::{Metal3Machine, Metal3Remediation, RemediationSt
 use metal3_api::names;
 use metal3_capm3_core::host::Consumer;
 use metal3_capm3_core::machine::Finalizer;
-use metal3_capm3_core::remediation::{FINALIZER, HostFacts, Seen, Step, Verdict, View, plan};
+use metal3_capm3_core::remediation::{
+    Answer, Ask, FINALIZER, HostFacts, NodeAnswer, NodeSeen, Seen, Step, Verdict, View, plan,
+};
 
 /// Seconds of an attempt.
 pub(crate) const TIMEOUT: i64 = 600;
@@ -157,5 +159,68 @@ pub(crate) fn off() -> HostFacts {
         powered_on: false,
         holds: vec![KEY.into()],
         ..host()
+    }
+}
+
+/// Asks and is answered until it ends; asks about the Machine's conditions need no answer of the test.
+pub(crate) fn run(fixture: &Fixture, second: i64, answers: &[Answer]) -> (Vec<Ask>, Option<Verdict>) {
+    let (mut seen, mut asks, mut answers) = (Seen::default(), Vec::new(), answers.iter());
+    loop {
+        match fixture.plan(&seen, second) {
+            Step::Finish(verdict) => return (asks, Some(*verdict)),
+            Step::Ask(ask) => {
+                let answer = match &*ask {
+                    Ask::Tell(_) => Some(Answer::Told),
+                    Ask::HandOver(_) => Some(Answer::HandedOver),
+                    _ => answers.next().cloned(),
+                };
+                asks.push(*ask);
+                match answer {
+                    Some(answer) => seen.record(answer),
+                    None => return (asks, None),
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn ends(fixture: &Fixture, second: i64, answers: &[Answer]) -> Verdict {
+    let (asks, verdict) = run(fixture, second, answers);
+    verdict.unwrap_or_else(|| panic!("asked: {asks:#?}"))
+}
+
+/// The last thing asked, which is not answered.
+pub(crate) fn asks(fixture: &Fixture, second: i64, answers: &[Answer]) -> Ask {
+    match run(fixture, second, answers) {
+        (asks, None) => asks.last().unwrap().clone(),
+        (_, Some(verdict)) => panic!("finished: {verdict:#?}"),
+    }
+}
+
+pub(crate) fn phase(verdict: &Verdict) -> &str {
+    verdict.status.phase.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn waits(verdict: &Verdict) -> (&'static str, &str) {
+    let wait = verdict.waiting.as_ref().unwrap();
+    (wait.reason.as_str(), &wait.message)
+}
+
+pub(crate) fn events(verdict: &Verdict) -> Vec<&'static str> {
+    verdict.events.iter().map(|event| event.reason).collect()
+}
+
+pub(crate) fn look(host: HostFacts) -> Answer {
+    Answer::Host(Some(host))
+}
+
+pub(crate) fn node(seen: NodeSeen) -> Answer {
+    Answer::Node(NodeAnswer::Present(Box::new(seen)))
+}
+
+pub(crate) fn modern() -> NodeSeen {
+    NodeSeen {
+        can_be_tainted: true,
+        ..NodeSeen::default()
     }
 }

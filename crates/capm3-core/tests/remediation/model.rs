@@ -2,7 +2,7 @@
 //!
 //! Whatever happens: the host is never rebooted more often than once more than there are retries, no hold and no taint is
 //! left when the object is gone, the Machine is given up at most when all attempts are over, and once the world answers the
-//! remediation ends within the time of its attempts.
+//! remediation ends within the time of its attempts. A host whose Machine was given up is marked in the end.
 
 use metal3_capm3_core::machine::{Requeue, Trouble};
 use metal3_capm3_core::remediation::{
@@ -74,6 +74,7 @@ struct World {
     workload: bool,
     obeys: bool,
     drained: bool,
+    marked: bool,
     reboots: i32,
     handed_over: Option<i64>,
     /// When the first attempt began.
@@ -96,6 +97,7 @@ impl World {
             workload: true,
             obeys: true,
             drained: true,
+            marked: false,
             reboots: 0,
             handed_over: None,
             begun: None,
@@ -191,7 +193,10 @@ impl World {
                 self.operator();
                 Answer::Released(Some(self.host.clone()))
             }
-            Ask::Mark { .. } => Answer::Marked,
+            Ask::Mark { .. } => {
+                self.marked = true;
+                Answer::Marked
+            }
             Ask::Node { workloads, .. } => Answer::Node(match self.node.clone() {
                 None => NodeAnswer::Missing,
                 Some(mut node) => {
@@ -314,6 +319,7 @@ proptest! {
             let given_up = phase == "Deleting machine";
             prop_assert!(given_up || phase == "Failed", "{phase}");
             prop_assert!(!given_up || world.handed_over.is_some());
+            prop_assert!(!given_up || world.marked, "anybody may claim the host");
         }
     }
 }

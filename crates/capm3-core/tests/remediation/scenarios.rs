@@ -4,73 +4,11 @@ use metal3_api::names;
 use metal3_capm3_core::machine::{Finalizer, Requeue, Trouble};
 use metal3_capm3_core::remediation::{
     ANNOTATION_HOLD, ANNOTATION_LABELS, Answer, Ask, Backup, HostFacts, NodeAnswer, NodeChange, NodeSeen,
-    Seen, Step, Verdict,
 };
 
-use crate::common::{Fixture, KEY, TIMEOUT, host, off};
-
-/// Asks and is answered until it ends; asks about the Machine's conditions need no answer of the test.
-fn run(fixture: &Fixture, second: i64, answers: &[Answer]) -> (Vec<Ask>, Option<Verdict>) {
-    let (mut seen, mut asks, mut answers) = (Seen::default(), Vec::new(), answers.iter());
-    loop {
-        match fixture.plan(&seen, second) {
-            Step::Finish(verdict) => return (asks, Some(*verdict)),
-            Step::Ask(ask) => {
-                let answer = match &*ask {
-                    Ask::Tell(_) => Some(Answer::Told),
-                    Ask::HandOver(_) => Some(Answer::HandedOver),
-                    _ => answers.next().cloned(),
-                };
-                asks.push(*ask);
-                match answer {
-                    Some(answer) => seen.record(answer),
-                    None => return (asks, None),
-                }
-            }
-        }
-    }
-}
-
-fn ends(fixture: &Fixture, second: i64, answers: &[Answer]) -> Verdict {
-    let (asks, verdict) = run(fixture, second, answers);
-    verdict.unwrap_or_else(|| panic!("asked: {asks:#?}"))
-}
-
-/// The last thing asked, which is not answered.
-fn asks(fixture: &Fixture, second: i64, answers: &[Answer]) -> Ask {
-    match run(fixture, second, answers) {
-        (asks, None) => asks.last().unwrap().clone(),
-        (_, Some(verdict)) => panic!("finished: {verdict:#?}"),
-    }
-}
-
-fn phase(verdict: &Verdict) -> &str {
-    verdict.status.phase.as_deref().unwrap_or_default()
-}
-
-fn waits(verdict: &Verdict) -> (&'static str, &str) {
-    let wait = verdict.waiting.as_ref().unwrap();
-    (wait.reason.as_str(), &wait.message)
-}
-
-fn events(verdict: &Verdict) -> Vec<&'static str> {
-    verdict.events.iter().map(|event| event.reason).collect()
-}
-
-fn look(host: HostFacts) -> Answer {
-    Answer::Host(Some(host))
-}
-
-fn node(seen: NodeSeen) -> Answer {
-    Answer::Node(NodeAnswer::Present(Box::new(seen)))
-}
-
-fn modern() -> NodeSeen {
-    NodeSeen {
-        can_be_tainted: true,
-        ..NodeSeen::default()
-    }
-}
+use crate::common::{
+    Fixture, KEY, TIMEOUT, asks, ends, events, host, look, modern, node, off, phase, run, waits,
+};
 
 fn label(key: &str) -> Backup {
     Backup {
@@ -340,26 +278,6 @@ fn a_host_that_the_user_switched_off_is_left_alone() {
         Answer::Released(Some(host())),
     ];
     assert_eq!(phase(&ends(&fixture, 1010, &answers)), "Failed");
-}
-
-#[test]
-fn a_service_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
-    let away = Answer::Trouble(Trouble::Unavailable("away".into()));
-    let refuses = Answer::Trouble(Trouble::Denied("no".into()));
-    let last = Fixture::new().in_phase("Waiting", 1);
-    for second in [1010, 1000 + 10 * TIMEOUT] {
-        let verdict = ends(&last, second, std::slice::from_ref(&away));
-        assert_eq!(
-            (phase(&verdict), waits(&verdict).0, verdict.requeue),
-            ("Waiting", "HostServiceUnavailable", Requeue::Backoff)
-        );
-    }
-    let verdict = ends(&last, 1010, std::slice::from_ref(&refuses));
-    assert_eq!(waits(&verdict).0, "HostServiceDenied");
-    for answers in [vec![refuses.clone()], vec![look(off()), refuses]] {
-        let verdict = ends(&last, 1000 + TIMEOUT, &answers);
-        assert_eq!(phase(&verdict), "Deleting machine");
-    }
 }
 
 #[test]
