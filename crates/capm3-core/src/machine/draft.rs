@@ -177,9 +177,13 @@ impl Draft {
         self.set(Type::Paused, false, Reason::NotPaused, "");
     }
 
-    /// Nothing is touched, not even the other conditions.
+    /// Nothing is touched. A machine without a host says so in the condition about it, as upstream does; what is true of one
+    /// that has a host stays so, because a machine that runs does not become unready by a pause.
     pub(super) fn paused(mut self, why: &str) -> Step {
         self.set(Type::Paused, true, Reason::Paused, why);
+        if !self.conditions.holds(Type::Associated) {
+            self.set(Type::Associated, false, Reason::Paused, why);
+        }
         let wait = Wait {
             reason: Reason::Paused,
             message: why.to_owned(),

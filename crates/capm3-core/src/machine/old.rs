@@ -75,6 +75,7 @@ fn reason(reason: &str) -> (&str, &'static str) {
         "WaitingForMetal3MachineOwnerRef" => ("WaitingForM3MachineOwnerRef", INFO),
         "WaitingForClusterInfrastructureReady" => ("WaitingForClusterInfrastructure", INFO),
         "WaitingForBootstrapData" => ("WaitingForBootstrapReady", INFO),
+        "Paused" => ("Metal3MachinePaused", INFO),
         "AssociateBareMetalHostFailed" => ("AssociateBMHFailed", ERROR),
         // The provider ID is not on the Node yet.
         "CreateError" | "UpdateError" => ("SettingProviderIDOnNodeFailed", INFO),
@@ -143,6 +144,12 @@ mod tests {
                 "Metal3DataReady False WaitingForMetal3Data Info",
             ]
         );
+    }
+
+    #[test]
+    fn a_machine_that_is_paused_without_a_host_says_so_in_the_old_word() {
+        let paused = condition("AssociateBareMetalHost", "False", "Paused");
+        assert_eq!(shown(&[paused]), ["AssociateBMH False Metal3MachinePaused Info"]);
     }
 
     #[test]

@@ -127,6 +127,23 @@ fn a_pause_that_fails_is_told_and_tried_again_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_machine_without_a_host_says_that_it_gets_none_while_it_is_paused_and_one_that_runs_stays_ready() {
+    for fixture in [
+        pause(Fixture::new()),
+        annotate(Fixture::new().guarded(), names::ANNOTATION_CAPI_PAUSED),
+    ] {
+        let verdict = finished(&fixture, [Answer::Held(vec![])]);
+        assert_eq!(condition(&verdict, "AssociateBareMetalHost").0, "False Paused");
+        assert!(verdict.events.is_empty(), "{:?}", verdict.events);
+    }
+    let mut fixture = running();
+    let ready = finished(&fixture, [look(host("h0", "provisioned"))]);
+    fixture.apply(&ready);
+    let paused = finished(&pause(fixture), [Answer::MovePrepared(key("h0"))]);
+    assert!(conditions::is_true(&paused.status.conditions, "Ready"));
+}
+
+#[test]
 fn a_copied_machine_that_is_deleted_asks_nothing_of_its_host() {
     for fixture in [
         Fixture::new().claimed().deleting(),

@@ -7,7 +7,7 @@ use metal3_api::capi::Cluster;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use serde_json::json;
 
-use crate::lab::Lab;
+use crate::lab::{ASSOCIATED, Lab};
 use crate::world::World;
 
 /// Everything that the provider did to an object, apart from saying that it is paused.
@@ -47,6 +47,8 @@ async fn a_paused_cluster_and_a_paused_machine_are_left_alone_until_they_are_not
     lab.machine("moving", "working").await;
     for name in ["still", "held"] {
         lab.condition::<Metal3Machine>(name, "Paused", "True", "Paused")
+            .await;
+        lab.condition::<Metal3Machine>(name, ASSOCIATED, "False", "Paused")
             .await;
     }
     // The one that is not paused came after them and is through.
