@@ -174,7 +174,8 @@ fn delays() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(SHORTEST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
+        // Jitter adds up to as much again.
+        .with_max_delay(LONGEST_DELAY / 2)
         .without_max_times()
         .build()
 }

@@ -4,6 +4,7 @@
 
 mod balance;
 mod failure;
+mod outage;
 mod replicas;
 mod server;
 mod tls;
