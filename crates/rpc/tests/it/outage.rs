@@ -67,6 +67,8 @@ async fn a_call_is_answered_as_soon_as_the_service_is_back_however_long_it_was_a
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     assert!(calls >= 100, "{calls}: each ends soon");
+    // Just now both were set aside.
+    assert!(service.get().await.is_err());
     for wire in &service.wires {
         wire.set(Mode::Pass);
     }
