@@ -35,9 +35,8 @@ use crate::infra::schema;
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::require(&["clusterName"]))]
 pub struct Metal3DataTemplateSpec {
-    /// Unused; templates may be shared by clusters.
+    /// Unused; templates may be shared by clusters. Empty for one that was made in a newer version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
     pub cluster_name: Option<String>,
     /// Unused; kept for older templates.
     #[serde(skip_serializing_if = "Option::is_none")]
