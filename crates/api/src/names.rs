@@ -31,6 +31,8 @@ pub const LABEL_NODE_REUSE: &str = "infrastructure.cluster.x-k8s.io/node-reuse";
 pub const LABEL_FAILURE_DOMAIN: &str = "infrastructure.cluster.x-k8s.io/failure-domain";
 /// Label of a workload Node: the UID of its host.
 pub const LABEL_NODE_UUID: &str = "metal3.io/uuid";
+/// Annotation of a Metal3Cluster: prefixes of labels of hosts that their Nodes are to have too, separated by commas.
+pub const ANNOTATION_LABEL_SYNC_PREFIXES: &str = "metal3.io/metal3-label-sync-prefixes";
 
 /// Annotation that stops the operator.
 pub const ANNOTATION_PAUSED: &str = "baremetalhost.metal3.io/paused";
@@ -62,6 +64,10 @@ pub const ANNOTATION_TRACEPARENT: &str = "host.metal3.io/traceparent";
 pub const ANNOTATION_HOST: &str = "metal3.io/BareMetalHost";
 /// Annotation that stops the provider.
 pub const ANNOTATION_CAPI_PAUSED: &str = "cluster.x-k8s.io/paused";
+/// Annotation of what Cluster API cloned from a template: its name.
+pub const ANNOTATION_CLONED_FROM_NAME: &str = "cluster.x-k8s.io/cloned-from-name";
+/// Annotation of what Cluster API cloned from a template: its kind and group, as `<kind>.<group>`.
+pub const ANNOTATION_CLONED_FROM_GROUP_KIND: &str = "cluster.x-k8s.io/cloned-from-groupkind";
 /// Annotation of an infrastructure cluster that somebody else manages.
 pub const ANNOTATION_MANAGED_BY: &str = "cluster.x-k8s.io/managed-by";
 /// Annotation of v1beta1 objects: the v1beta2 object, as JSON, when v1beta1 cannot show all of it.

@@ -19,3 +19,4 @@ pub mod host;
 pub mod machine;
 pub mod node;
 pub mod remediation;
+pub mod template_sync;
