@@ -8,7 +8,8 @@ use metal3_api::conditions;
 use metal3_api::infra::v1beta2::{APIEndpoint, FailureDomain, Metal3Cluster};
 use metal3_api::names;
 use metal3_capm3_core::cluster::{Seen, Step, Verdict, View, plan};
-use metal3_capm3_core::machine::Finalizer;
+use metal3_capm3_core::host::Consumer;
+use metal3_capm3_core::machine::{Finalizer, Reservations, Trouble};
 
 fn at(second: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(second).unwrap()
@@ -31,7 +32,11 @@ fn infra() -> Metal3Cluster {
 }
 
 fn verdict(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: Seen) -> Verdict {
-    match plan(&View { infra, cluster }, &seen, at(7)) {
+    verdict_at(infra, cluster, seen, 7)
+}
+
+fn verdict_at(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: Seen, second: i64) -> Verdict {
+    match plan(&View { infra, cluster }, &seen, at(second)) {
         Step::Finish(verdict) => *verdict,
         other => panic!("{other:?}"),
     }
@@ -171,13 +176,21 @@ fn deletion_waits_for_machines_but_not_for_the_cluster_object() {
         plan(&view, &Seen::default(), at(2)),
         Step::CountMachines("c".into())
     );
-    let waits = verdict(&infra, None, Seen { machines: Some(2) });
+    let waits = verdict(&infra, None, after(2, None));
     assert_eq!(waits.finalizer, Finalizer::Keep);
     assert_eq!(state(&waits, "BaremetalInfrastructureReady"), "False Deleting");
-    assert_eq!(
-        verdict(&infra, None, Seen { machines: Some(0) }).finalizer,
-        Finalizer::Drop
-    );
+    let Step::EndReservations(Reservations::Cluster(owner)) = plan(&view, &after(0, None), at(2)) else {
+        panic!("nothing is kept for Machines that will not come");
+    };
+    let expected = Consumer {
+        group: "cluster.x-k8s.io".into(),
+        kind: "Cluster".into(),
+        namespace: "ns".into(),
+        name: "c".into(),
+    };
+    assert_eq!(owner, expected);
+    let gone = verdict(&infra, None, after(0, Some(Ok(()))));
+    assert_eq!((gone.finalizer, gone.events), (Finalizer::Drop, vec![]));
     infra.metadata.owner_references = None;
     let unowned = verdict(&infra, None, Seen::default());
     assert_eq!(
@@ -185,6 +198,45 @@ fn deletion_waits_for_machines_but_not_for_the_cluster_object() {
         Finalizer::Drop,
         "an object nobody owns can be deleted"
     );
+}
+
+/// What was found out by a deletion.
+fn after(machines: usize, ended: Option<Result<(), Trouble>>) -> Seen {
+    Seen {
+        machines: Some(machines),
+        ended,
+    }
+}
+
+#[test]
+fn a_host_service_that_is_away_holds_a_deletion_up_for_a_bounded_time_only() {
+    let mut infra = infra();
+    infra.metadata.finalizers = Some(vec![names::FINALIZER_METAL3_CLUSTER.into()]);
+    infra.metadata.deletion_timestamp = Some(Time(at(1000)));
+    let away = |trouble| after(0, Some(Err(trouble)));
+    for (trouble, told) in [
+        (
+            Trouble::Unavailable("nobody answers".into()),
+            "False HostServiceUnavailable",
+        ),
+        (Trouble::Denied("no".into()), "False HostServiceDenied"),
+        (Trouble::Invalid("what".into()), "False Deleting"),
+    ] {
+        let waits = verdict_at(&infra, None, away(trouble.clone()), 1001);
+        assert_eq!(waits.finalizer, Finalizer::Keep);
+        assert_eq!(state(&waits, "BaremetalInfrastructureReady"), told);
+        let message = waits.waiting.as_ref().unwrap().message.clone();
+        assert!(message.ends_with("timeout at 1970-01-01T00:31:40Z"), "{message}");
+        infra.status = Some(waits.status.clone());
+        let later = verdict_at(&infra, None, away(trouble.clone()), 1899);
+        assert_eq!(later.status, waits.status, "said once");
+        assert_eq!(later.after, Some(jiff::SignedDuration::from_secs(1)));
+        let gone = verdict_at(&infra, None, away(trouble), 1900);
+        assert_eq!(gone.finalizer, Finalizer::Drop);
+        let told: Vec<_> = gone.events.iter().map(|event| event.reason).collect();
+        assert_eq!(told, ["ReservationsLeft"]);
+        infra.status = None;
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Flags and variables: upstream's, and those of the HostService.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use metal3_capm3_core::machine::Policy;
 use metal3_kit::client::KubeArgs;
-use metal3_kit::lease::LeaseArgs;
+use metal3_kit::lease::{LeaderElectArgs, LeaseArgs};
 use metal3_kit::telemetry::{LogFormat, TelemetryArgs};
 use metal3_kit::tls::OfferArgs;
 
@@ -49,6 +52,8 @@ pub struct Args {
     #[command(flatten)]
     pub lease: LeaseArgs,
     #[command(flatten)]
+    pub election: LeaderElectArgs,
+    #[command(flatten)]
     pub host_service: HostServiceArgs,
     #[command(flatten)]
     pub tls: OfferArgs,
@@ -63,6 +68,10 @@ pub struct Args {
     /// Namespace of this pod: the lease lives there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "capm3-system")]
     pub pod_namespace: String,
+    /// All objects are looked at anew after each such time, besides when something changes; 0s: only then, which is enough, as
+    /// nothing depends on it (upstream: 10m).
+    #[arg(long, default_value = "0s")]
+    pub sync_period: SignedDuration,
     /// Metal3Machines worked on at once.
     #[arg(long, default_value_t = 10)]
     pub metal3machine_concurrency: u16,
@@ -125,33 +134,40 @@ pub enum FailureDomainPolicy {
     Require,
 }
 
-/// Upstream's flags that have no effect yet; they are accepted so that manifests go on working.
+/// Upstream's flags that have no effect here, or none yet; they are accepted so that manifests go on working.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct UnusedArgs {
-    /// Accepted for compatibility: the lease lasts 15 s.
-    #[arg(long)]
-    pub leader_elect_lease_duration: Option<String>,
-    /// Accepted for compatibility: 10 s.
-    #[arg(long)]
-    pub leader_elect_renew_deadline: Option<String>,
-    /// Accepted for compatibility: 2 s.
-    #[arg(long)]
-    pub leader_elect_retry_period: Option<String>,
-    /// Accepted for compatibility: changes are watched, and whatever waits looks again by itself.
-    #[arg(long)]
-    pub sync_period: Option<String>,
-    /// Accepted for compatibility: the API server's own fairness bounds our requests.
+    /// Accepted for compatibility: requests are few, because changes are watched, and the API server's own fairness bounds
+    /// them.
     #[arg(long)]
     pub kube_api_qps: Option<f32>,
     /// Accepted for compatibility, as the rate.
     #[arg(long)]
     pub kube_api_burst: Option<i32>,
-    /// Accepted for compatibility: one watch per workload cluster needs no limit.
+    /// Accepted for compatibility: a workload cluster gets one watch of its Nodes, and a request for each that is linked.
     #[arg(long)]
     pub clustercache_client_qps: Option<f32>,
     /// Accepted for compatibility, as the rate.
     #[arg(long)]
     pub clustercache_client_burst: Option<i32>,
+    /// Accepted for compatibility: files of Go are meant; --log-filter takes targets, for example info,metal3_capm3=debug.
+    #[arg(long)]
+    pub vmodule: Option<String>,
+    /// Accepted for compatibility: each line is written at once.
+    #[arg(long)]
+    pub log_flush_frequency: Option<String>,
+    /// Accepted for compatibility: all lines go to one stream, in the order of time.
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub log_json_split_stream: bool,
+    /// Accepted for compatibility, as for JSON.
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub log_text_split_stream: bool,
+    /// Accepted for compatibility: each line is written at once.
+    #[arg(long)]
+    pub log_json_info_buffer_size: Option<String>,
+    /// Accepted for compatibility, as for JSON.
+    #[arg(long)]
+    pub log_text_info_buffer_size: Option<String>,
     /// Accepted for compatibility; data templates come with a later release.
     #[arg(long)]
     pub metal3datatemplate_concurrency: Option<u16>,
@@ -167,6 +183,22 @@ pub struct UnusedArgs {
     /// Accepted for compatibility; address pools come with a later release.
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bmh_name_based_preallocation: bool,
+}
+
+impl Cli {
+    /// The arguments of the process. Wrong ones end it with code 2.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::from_args(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(args)?;
+        match cli.args.election.timing() {
+            Ok(_) => Ok(cli),
+            Err(error) => Err(Self::command().error(ErrorKind::ValueValidation, error)),
+        }
+    }
 }
 
 impl Args {
@@ -197,17 +229,25 @@ impl Args {
         }
     }
 
+    /// How often everything is looked at anew.
+    pub(crate) fn sync_period(&self) -> Option<Duration> {
+        let period = Duration::try_from(self.sync_period).ok()?;
+        (!period.is_zero()).then_some(period)
+    }
+
     /// Says which accepted flags have no effect.
     pub(crate) fn report_unused(&self) {
         let UnusedArgs {
-            leader_elect_lease_duration,
-            leader_elect_renew_deadline,
-            leader_elect_retry_period,
-            sync_period,
             kube_api_qps,
             kube_api_burst,
             clustercache_client_qps,
             clustercache_client_burst,
+            vmodule,
+            log_flush_frequency,
+            log_json_split_stream,
+            log_text_split_stream,
+            log_json_info_buffer_size,
+            log_text_info_buffer_size,
             metal3datatemplate_concurrency,
             metal3data_concurrency,
             metal3labelsync_concurrency,
@@ -215,20 +255,16 @@ impl Args {
             enable_bmh_name_based_preallocation,
         } = &self.unused;
         for (flag, given) in [
-            (
-                "--leader-elect-lease-duration",
-                leader_elect_lease_duration.is_some(),
-            ),
-            (
-                "--leader-elect-renew-deadline",
-                leader_elect_renew_deadline.is_some(),
-            ),
-            ("--leader-elect-retry-period", leader_elect_retry_period.is_some()),
-            ("--sync-period", sync_period.is_some()),
             ("--kube-api-qps", kube_api_qps.is_some()),
             ("--kube-api-burst", kube_api_burst.is_some()),
             ("--clustercache-client-qps", clustercache_client_qps.is_some()),
             ("--clustercache-client-burst", clustercache_client_burst.is_some()),
+            ("--vmodule", vmodule.is_some()),
+            ("--log-flush-frequency", log_flush_frequency.is_some()),
+            ("--log-json-split-stream", *log_json_split_stream),
+            ("--log-text-split-stream", *log_text_split_stream),
+            ("--log-json-info-buffer-size", log_json_info_buffer_size.is_some()),
+            ("--log-text-info-buffer-size", log_text_info_buffer_size.is_some()),
             (
                 "--metal3datatemplate-concurrency",
                 metal3datatemplate_concurrency.is_some(),
@@ -259,6 +295,8 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use metal3_kit::lease::Timing;
+
     use super::*;
 
     fn parse(args: &[&str]) -> Args {
@@ -293,6 +331,33 @@ mod tests {
     }
 
     #[test]
+    fn times_of_the_election_that_do_not_go_together_end_the_program_with_code_2() {
+        let parse = |args: &[&str]| {
+            Cli::from_args(["metal3-capm3"].iter().chain(args).map(OsString::from)).map(|cli| cli.args)
+        };
+        let args = parse(&[
+            "--leader-elect-lease-duration=60s",
+            "--leader-elect-renew-deadline=40s",
+            "--leader-elect-retry-period=5s",
+            "--sync-period=10m",
+        ])
+        .unwrap();
+        assert_ne!(args.election.timing().unwrap(), Timing::default());
+        assert_eq!(args.sync_period(), Some(Duration::from_mins(10)));
+        assert_eq!(parse(&[]).unwrap().election.timing().unwrap(), Timing::default());
+        assert_eq!(parse(&[]).unwrap().sync_period(), None);
+        for wrong in [
+            "--leader-elect-lease-duration=10s",
+            "--leader-elect-renew-deadline=15s",
+            "--leader-elect-retry-period=soon",
+        ] {
+            let error = parse(&[wrong]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+            assert!(error.to_string().contains("--leader-elect"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn the_arguments_of_upstreams_manifest_are_accepted() {
         let args = parse(&[
             "--webhook-port=9443",
@@ -304,6 +369,9 @@ mod tests {
             "--tls-min-version=VersionTLS12",
             "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA",
             "-v=4",
+            "--vmodule=machine=5",
+            "--log-flush-frequency=5s",
+            "--log-json-split-stream",
             "--logging-format=json",
             "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields",
         ]);

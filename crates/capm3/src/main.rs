@@ -1,14 +1,13 @@
 //! The Cluster API infrastructure provider.
 
 use anyhow::Result;
-use clap::Parser as _;
 use metal3_capm3::{Cli, Command, check, run};
 use metal3_kit::{shutdown, telemetry};
 
 fn main() -> Result<()> {
     // Fails only if another provider was installed, which nobody does.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Cli { command, args } = Cli::parse();
+    let Cli { command, args } = Cli::read();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use kube::runtime::controller::{Action, Config};
@@ -60,6 +60,8 @@ pub(crate) struct Queue<C: Reconcile> {
     pub(crate) controller: C,
     pub(crate) objects: Objects,
     pub(crate) watch_filter: String,
+    /// How often everything is looked at anew, if at all.
+    pub(crate) sync_period: Option<Duration>,
     pub(crate) concurrency: u16,
 }
 
@@ -80,6 +82,7 @@ impl<C: Reconcile> Queue<C> {
             controller,
             objects,
             watch_filter,
+            sync_period,
             concurrency,
         } = self;
         let mut leadership = controller.committer().leadership.clone();
@@ -94,13 +97,10 @@ impl<C: Reconcile> Queue<C> {
         let workers = committer.metrics.workers.get_or_create(&label).clone();
         workers.set(i64::from(concurrency));
         let reader = C::reader(&objects).clone();
-        let all: Vec<Key> = reader
-            .state()
-            .iter()
-            .map(|object| Key::of(object.as_ref()))
-            .collect();
+        let again = anew(reader.clone(), sync_period).flat_map(stream::iter);
         // The wakes never end while the process lives: their senders are kept by the watches.
-        let wakes = stream::iter(all).chain(UnboundedReceiverStream::new(woken));
+        let wakes = stream::select(UnboundedReceiverStream::new(woken), again);
+        let wakes = stream::iter(all(&reader)).chain(wakes);
         let shared = Arc::new(Shared {
             controller,
             watch_filter,
@@ -114,6 +114,25 @@ impl<C: Reconcile> Queue<C> {
             .await;
         Ok(())
     }
+}
+
+fn all<K: Kind>(reader: &Store<Guarded<K>>) -> Vec<Key> {
+    let objects = reader.state();
+    objects.iter().map(|object| Key::of(object.as_ref())).collect()
+}
+
+/// All objects each time a period is over.
+fn anew<K: Kind>(
+    reader: Store<Guarded<K>>,
+    period: Option<Duration>,
+) -> impl Stream<Item = Vec<Key>> + Send + 'static {
+    stream::unfold((reader, period), async |(reader, period)| {
+        match period {
+            Some(period) => tokio::time::sleep(period).await,
+            None => std::future::pending().await,
+        }
+        Some((all(&reader), (reader, period)))
+    })
 }
 
 async fn reconcile<C: Reconcile>(

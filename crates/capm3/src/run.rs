@@ -1,6 +1,7 @@
 //! Wiring.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use kube::Client;
@@ -54,7 +55,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let authority = Authority::new(client.clone(), None);
     let measuring = measure(&args, authority, metrics, certificate, offer, shutdown.clone());
     tasks.spawn("metrics", measuring);
-    let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown);
+    let leadership = elect(&args, &client, &capm3, &mut tasks, &shutdown)?;
     let (wakes, woken) = Wakes::new(leadership.clone());
     let objects = watch_all(&args, &client, &wakes, &readiness, &mut tasks, &shutdown);
 
@@ -84,6 +85,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         metrics: capm3,
         objects: objects.clone(),
         watch_filter: args.watch_filter.clone(),
+        sync_period: args.sync_period(),
     };
     let controller = remediation::Controller {
         committer: common.committer("metal3remediation"),
@@ -97,7 +99,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let controller = machine::Controller {
         committer: common.committer("metal3machine"),
         objects: objects.clone(),
-        hosts,
+        hosts: hosts.clone(),
         workloads,
         waiting: Arc::clone(&wakes.waiting),
         policy: args.policy(),
@@ -107,6 +109,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let controller = cluster::Controller {
         committer: common.committer("metal3cluster"),
         objects,
+        hosts,
+        waiting: Arc::clone(&wakes.waiting),
     };
     let queue = common.queue(controller, args.metal3cluster_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.clusters, shutdown.clone()));
@@ -126,6 +130,7 @@ struct Common {
     metrics: Capm3Metrics,
     objects: Objects,
     watch_filter: String,
+    sync_period: Option<Duration>,
 }
 
 impl Common {
@@ -143,6 +148,7 @@ impl Common {
             controller,
             objects: self.objects.clone(),
             watch_filter: self.watch_filter.clone(),
+            sync_period: self.sync_period,
             concurrency,
         }
     }
@@ -236,13 +242,14 @@ fn elect(
     metrics: &Capm3Metrics,
     tasks: &mut TaskSet,
     shutdown: &CancellationToken,
-) -> Leadership {
+) -> Result<Leadership> {
     let leading = metrics.leading.get_or_create(&Lease { name: LEASE }).clone();
     if !args.lease.leader_elect {
         leading.set(1);
-        return Leadership::always();
+        return Ok(Leadership::always());
     }
     let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
+    let election = election.timed(args.election.timing()?);
     tasks.spawn("leader election", election.run(shutdown.clone()));
     let (mut waiting, stop) = (leadership.clone(), shutdown.clone());
     tasks.spawn("leader metric", async move {
@@ -253,7 +260,7 @@ fn elect(
         stop.cancelled().await;
         Ok(())
     });
-    leadership
+    Ok(leadership)
 }
 
 /// One watch per kind.

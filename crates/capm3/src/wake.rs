@@ -80,6 +80,9 @@ impl Wakes {
         for key in self.waiting.pop_for_service() {
             self.machine(key);
         }
+        for key in self.waiting.pop_clusters() {
+            self.cluster(key);
+        }
         for key in self.following.all() {
             self.remediation(key);
         }
@@ -126,7 +129,7 @@ impl Following {
     }
 }
 
-/// Machines that wait for something that has no object of Kubernetes.
+/// Machines and clusters that wait for something that has no object of Kubernetes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     lists: Mutex<Lists>,
@@ -137,6 +140,7 @@ struct Lists {
     for_host: VecDeque<Key>,
     queued: HashSet<Key>,
     for_service: HashSet<Key>,
+    clusters: HashSet<Key>,
 }
 
 impl Waiting {
@@ -153,6 +157,13 @@ impl Waiting {
     pub(crate) fn for_service(&self, key: &Key) {
         self.with(|lists| {
             lists.for_service.insert(key.clone());
+        });
+    }
+
+    /// The Metal3Cluster could not ask the host service.
+    pub(crate) fn cluster_for_service(&self, key: &Key) {
+        self.with(|lists| {
+            lists.clusters.insert(key.clone());
         });
     }
 
@@ -188,6 +199,10 @@ impl Waiting {
         self.with(|lists| std::mem::take(&mut lists.for_service))
     }
 
+    fn pop_clusters(&self) -> HashSet<Key> {
+        self.with(|lists| std::mem::take(&mut lists.clusters))
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Lists) -> T) -> T {
         act(&mut self.lists.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -214,6 +229,18 @@ mod tests {
         );
         assert_eq!(waiting.pop_for_host("ns"), []);
         assert_eq!(waiting.pop_for_host("other"), [Key::new("other", "first")]);
+    }
+
+    #[test]
+    fn a_host_service_that_is_back_wakes_each_cluster_that_waited_for_it_once() {
+        let (wakes, mut woken) = Wakes::new(Leadership::always());
+        let key = Key::new("ns", "c");
+        wakes.waiting.cluster_for_service(&key);
+        wakes.waiting.cluster_for_service(&key);
+        wakes.service_back();
+        wakes.service_back();
+        assert_eq!(woken.clusters.try_recv().ok(), Some(key));
+        assert!(woken.clusters.try_recv().is_err() && woken.machines.try_recv().is_err());
     }
 
     #[test]

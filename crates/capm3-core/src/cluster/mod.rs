@@ -1,6 +1,7 @@
 //! One Metal3Cluster: it is provisioned as soon as the user has said where the API server will be, and goes when the
-//! last Machine has gone.
+//! last Machine has gone and no host is kept for the next ones any more (`delete.rs`).
 
+mod delete;
 mod old;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,10 +11,7 @@ use metal3_api::infra::v1beta2::{Initialization, Metal3Cluster, Metal3ClusterSta
 use metal3_api::names;
 
 use crate::condition::{Conditions, Event, Reason, Type, Wait};
-use crate::machine::{Finalizer, owner_of};
-
-/// Machines tell when they go; this is for the case that we did not listen.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
+use crate::machine::{Finalizer, Reservations, Trouble, owner_of};
 
 /// The objects a decision is made on.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +23,12 @@ pub struct View<'a> {
 }
 
 /// What was found out in this pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Answer to [`Step::CountMachines`].
     pub machines: Option<usize>,
+    /// Answer to [`Step::EndReservations`].
+    pub ended: Option<Result<(), Trouble>>,
 }
 
 /// The next thing to do.
@@ -36,6 +36,8 @@ pub struct Seen {
 pub enum Step {
     /// Count the Machines of this Cluster in the namespace of the object.
     CountMachines(String),
+    /// Free the hosts that are kept for machines of this Cluster.
+    EndReservations(Reservations),
     /// Write this.
     Finish(Box<Verdict>),
     /// Somebody else manages the object: leave it alone.
@@ -96,7 +98,7 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     }
     draft.set(Type::Paused, false, Reason::NotPaused, "");
     if metadata.deletion_timestamp.is_some() {
-        return delete(view, seen, draft);
+        return delete::plan(view, seen, draft);
     }
     if owner_name(view.infra).is_none() || view.cluster.is_none() {
         let remedy =
@@ -147,26 +149,6 @@ fn has_finalizer(infra: &Metal3Cluster) -> bool {
     finalizers.any(|finalizer| finalizer == names::FINALIZER_METAL3_CLUSTER)
 }
 
-/// Waits for the Machines; a Cluster that is gone, or never was, does not hold it up.
-fn delete(view: &View<'_>, seen: &Seen, mut draft: Draft) -> Step {
-    if !has_finalizer(view.infra) {
-        return draft.finish();
-    }
-    let left = match (cluster_name(view.infra), seen.machines) {
-        (None, _) => 0,
-        (Some(name), None) => return Step::CountMachines(name.to_owned()),
-        (Some(_), Some(machines)) => machines,
-    };
-    if left > 0 {
-        let message = format!("{left} Machines of the Cluster are left");
-        draft.set(Type::InfrastructureReady, false, Reason::Deleting, &message);
-        draft.verdict.after = Some(RETRY);
-        return draft.wait(Reason::Deleting, message, "");
-    }
-    draft.verdict.finalizer = Finalizer::Drop;
-    draft.finish()
-}
-
 struct Draft {
     verdict: Verdict,
     stored: Metal3ClusterStatus,
@@ -192,6 +174,10 @@ impl Draft {
             achieved: String::new(),
             now,
         }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.conditions.tell(event);
     }
 
     fn set(&mut self, type_: Type, holds: bool, reason: Reason, message: &str) {

@@ -33,7 +33,7 @@ use draft::Draft;
 
 /// API group of the provider's kinds.
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
-const CAPI_GROUP: &str = "cluster.x-k8s.io";
+pub(crate) const CAPI_GROUP: &str = "cluster.x-k8s.io";
 
 /// The objects a decision is made on, as they were read at its start.
 #[derive(Clone, Copy, Debug)]

@@ -1,21 +1,28 @@
 //! One pass over one Metal3Cluster.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3ClusterStatus};
 use metal3_api::names;
 use metal3_capm3_core::cluster::{Seen, Step, Verdict, View, cluster_name, plan};
+use metal3_capm3_core::condition::Reason;
 use metal3_capm3_core::machine::{Finalizer, Requeue};
 use serde_json::json;
 
 use crate::commit::{Committer, Failure};
+use crate::hosts::Hosts;
 use crate::objects::{Guarded, Key, Objects};
 use crate::queue::{Again, Reconcile};
+use crate::wake::Waiting;
 
 /// The controller of Metal3Clusters.
 pub(crate) struct Controller {
     pub(crate) committer: Committer<Metal3Cluster>,
     pub(crate) objects: Objects,
+    pub(crate) hosts: Hosts,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Reconcile for Controller {
@@ -51,12 +58,19 @@ async fn pass(context: &Controller, key: &Key, infra: &Metal3Cluster) -> Result<
             Step::CountMachines(name) => {
                 seen.machines = Some(context.objects.count_machines(&key.namespace, &name));
             }
+            Step::EndReservations(reservations) => {
+                context.committer.may_act()?;
+                seen.ended = Some(context.hosts.end_reservations(reservations).await?);
+            }
             Step::Finish(verdict) => break *verdict,
             Step::Leave => return Ok(Requeue::OnChange.into()),
         }
     };
     let requeue = verdict.after.map_or(Requeue::OnChange, Requeue::After);
     if let Some(wait) = &verdict.waiting {
+        if wait.reason == Reason::HostServiceUnavailable {
+            context.waiting.cluster_for_service(key);
+        }
         tracing::debug!(cluster = %key, reason = wait.reason.as_str(), message = wait.message, "cluster waits");
     }
     commit(&context.committer, infra, verdict).await?;

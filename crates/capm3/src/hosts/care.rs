@@ -27,6 +27,12 @@ impl Told for machine::Answer {
     }
 }
 
+impl Told for Result<(), Trouble> {
+    fn trouble(trouble: Trouble) -> Self {
+        Err(trouble)
+    }
+}
+
 impl Told for Answer {
     fn trouble(trouble: Trouble) -> Self {
         Self::Trouble(trouble)

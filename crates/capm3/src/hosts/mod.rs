@@ -215,11 +215,14 @@ impl Hosts {
     }
 
     /// Frees hosts that are kept for machines that will not come.
-    pub(crate) async fn end_reservations(&self, reservations: Reservations) -> Result<Answer, Failure> {
+    pub(crate) async fn end_reservations(
+        &self,
+        reservations: Reservations,
+    ) -> Result<Result<(), Trouble>, Failure> {
         let request = translate::reservations(reservations);
         self.answer(Box::pin(async {
             self.client.release_reservations(request).await?;
-            Ok(Answer::ReservationsEnded)
+            Ok(Ok(()))
         }))
         .await
     }

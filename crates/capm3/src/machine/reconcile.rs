@@ -130,7 +130,10 @@ async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Fa
             let found = successor(&context.committer.client, &context.objects, parent).await?;
             Ok(Answer::Successor(found))
         }
-        Ask::EndReservations(reservations) => hosts.end_reservations(reservations).await,
+        Ask::EndReservations(reservations) => {
+            let ended = hosts.end_reservations(reservations).await?;
+            Ok(ended.map_or_else(Answer::Trouble, |()| Answer::ReservationsEnded))
+        }
     }
 }
 

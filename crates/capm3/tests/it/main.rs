@@ -13,6 +13,7 @@ mod broken;
 mod check;
 mod conversion;
 mod crash;
+mod flags;
 #[path = "../common/hosts.rs"]
 mod hosts;
 mod lab;
@@ -28,6 +29,7 @@ mod program;
 mod queue;
 mod remediation;
 mod renewed_ca;
+mod reservations;
 mod reuse;
 mod rights;
 mod self_signed;
