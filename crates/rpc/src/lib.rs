@@ -2,6 +2,7 @@
 //!
 //! * [`v1`]: code generated from `proto/metal3/host/v1` by `cargo xtask gen proto`; never edited.
 //! * [`DESCRIPTOR`]: the descriptor set with imports, for reflection.
+//! * [`call`]: its calls, and the verb that each needs.
 //! * [`reason`]: why a call failed, as `google.rpc.ErrorInfo`, the same words on both sides.
 //! * [`client`]: the client used by everything that is not the server.
 //! * [`watch`]: a local view of the hosts that survives everything that happens to its stream.
@@ -9,6 +10,7 @@
 //!
 //! It knows neither Kubernetes nor any policy. Begin with `proto/metal3/host/v1/host_service.proto`.
 
+pub mod call;
 pub mod client;
 pub mod identity;
 pub mod reason;

@@ -8,6 +8,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use metal3_kit::caller::{self, Deed, Reviews, bearer};
 use metal3_kit::client::brief;
+use metal3_rpc::call::Verb;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::{AUDIENCE, AUTHORIZATION_GROUP};
 use tonic::metadata::MetadataMap;
@@ -21,38 +22,6 @@ const STRANGERS: Rate = Rate {
     per_second: 10.0,
     burst: 100.0,
 };
-
-/// The verbs of the virtual resource `hosts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Verb {
-    Get,
-    List,
-    Watch,
-    Claim,
-    Provision,
-    Release,
-    Power,
-    Health,
-    Move,
-    Explain,
-}
-
-impl Verb {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Watch => "watch",
-            Self::Claim => "claim",
-            Self::Provision => "provision",
-            Self::Release => "release",
-            Self::Power => "power",
-            Self::Health => "health",
-            Self::Move => "move",
-            Self::Explain => "explain",
-        }
-    }
-}
 
 /// A denial: who, what, where.
 type Denial = (String, Verb, String);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
+use metal3_rpc::call::Call;
 use metal3_rpc::reason::Reason;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
@@ -14,8 +15,12 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::call::Call;
 use crate::metrics::CallMetrics;
+
+/// Reads answer from memory, or with one look at Kubernetes.
+const READ: Duration = Duration::from_secs(10);
+/// Changes compete with other writers of a host, some rounds of it.
+const CHANGE: Duration = Duration::from_secs(30);
 
 /// A service of the contract, behind its door.
 #[derive(Clone, Debug)]
@@ -50,7 +55,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (begun, metrics) = (Instant::now(), self.metrics.clone());
         let path = request.uri().path();
-        let Some(call) = Call::of(path) else {
+        let Some(call) = Call::of_path(path) else {
             let message =
                 format!("the HostService has no call {path}; see its reflection for those that it has");
             let status = Status::unimplemented(message);
@@ -58,7 +63,7 @@ where
             return Box::pin(async { Ok(status.into_http()) });
         };
         let asked = deadline(request.headers()).unwrap_or(Duration::MAX);
-        let limit = call.limit().min(asked);
+        let limit = longest(call).min(asked);
         // The transport counts the caller's time from now on, too, but would answer with CANCELLED.
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -103,6 +108,11 @@ fn trace(code: Code) {
     }
 }
 
+/// The longest it may take to be answered; a stream is answered once it is open.
+const fn longest(call: Call) -> Duration {
+    if call.changes() { CHANGE } else { READ }
+}
+
 fn took_too_long(call: Call, limit: Duration) -> Status {
     let message = format!(
         "{} was not done within {} s; it may be repeated, as every call of the contract",
@@ -110,6 +120,11 @@ fn took_too_long(call: Call, limit: Duration) -> Status {
         limit.as_secs_f64()
     );
     Reason::TookTooLong.status(message, [("call", call.name())])
+}
+
+/// What is said of a message that cannot be decoded.
+pub(super) fn unreadable(why: impl std::fmt::Display) -> Status {
+    Reason::InvalidField.status(format!("the request cannot be read: {why}"), [])
 }
 
 /// A status of the transport, if the contract has words for it.
@@ -120,9 +135,7 @@ fn in_our_words(status: &Status) -> Option<Status> {
     let message = status.message();
     match status.code() {
         // What cannot be decoded, or is not there at all.
-        Code::Internal => {
-            Some(Reason::InvalidField.status(format!("the request cannot be read: {message}"), []))
-        }
+        Code::Internal => Some(unreadable(message)),
         Code::OutOfRange => Some(Reason::MessageTooLarge.status(message, [])),
         _ => None,
     }
@@ -192,23 +205,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_shorter_of_both_limits_counts_and_the_answer_says_which_call() {
-        let path = "/metal3.host.v1.HostService/ClaimHost";
-        for (timeout, seconds) in [
-            (None, 30),
-            (Some("2S"), 2),
-            (Some("1H"), 30),
-            (Some("nonsense"), 30),
+        for (call, timeout, seconds) in [
+            (Call::ClaimHost, None, 30),
+            (Call::ClaimHost, Some("2S"), 2),
+            (Call::ClaimHost, Some("1H"), 30),
+            (Call::ClaimHost, Some("nonsense"), 30),
+            (Call::ReleaseReservations, None, 30),
+            (Call::ExplainHost, None, 10),
         ] {
+            let path = format!("/metal3.host.v1.HostService/{}", call.name());
             let stuck = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
             let begun = Instant::now();
             let door = Door::new(stuck, CallMetrics::default());
-            let status = status(&door.oneshot(request(path, timeout)).await.unwrap());
+            let status = status(&door.oneshot(request(&path, timeout)).await.unwrap());
             assert_eq!(begun.elapsed().as_secs(), seconds, "{timeout:?}");
             assert_eq!(
                 (status.code(), Reason::of(&status)),
                 (Code::DeadlineExceeded, Some(Reason::TookTooLong))
             );
-            assert!(status.message().starts_with("ClaimHost"), "{status}");
+            assert!(status.message().starts_with(call.name()), "{status}");
         }
     }
 

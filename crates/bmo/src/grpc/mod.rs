@@ -4,15 +4,15 @@
 //! * `service.rs` who may call, `calls` and `claim.rs` what calls do, `request.rs` what they bring; `allocate.rs`,
 //!   `selector.rs`, `intent` their decisions, pure; `store.rs` their writes, `tell.rs` their events
 //! * `watch.rs` the stream, `guard.rs` its end
-//! * `door.rs` before every call: its time and its end; `auth.rs` who may call, `limits.rs` how often; `call.rs` what each
-//!   call needs, `asked.rs` and `names.rs` the form of what is asked; `audit.rs` the log of changes
+//! * `door.rs` before every call: its time and its end; `auth.rs` who may call, `limits.rs` how often; `asked.rs` and
+//!   `names.rs` the form of what is asked; `audit.rs` the log of changes
+//! * [`trial`] what of all this needs nobody else, for those who try odd requests
 
 mod allocate;
 mod args;
 mod asked;
 mod audit;
 mod auth;
-mod call;
 mod calls;
 mod claim;
 mod door;
@@ -41,6 +41,7 @@ use metal3_kit::telemetry::adopt_parent;
 use metal3_kit::tls::TlsListener;
 use metal3_rpc::DESCRIPTOR;
 use metal3_rpc::v1::host_service_server::{HostServiceServer, SERVICE_NAME};
+use metal3_rpc::call::Call;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::field;
@@ -50,7 +51,6 @@ pub(crate) use index::HostIndex;
 pub(crate) use project::project;
 
 use auth::Authority;
-use call::Call;
 use door::Door;
 use service::Service;
 use store::Store;
@@ -111,7 +111,7 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .trace_fn(|request| {
             // Health and reflection are asked by probes and tools, and a name that is not of the contract may be anything.
-            let Some(call) = Call::of(request.uri().path()) else {
+            let Some(call) = Call::of_path(request.uri().path()) else {
                 return tracing::Span::none();
             };
             let span = tracing::info_span!(

@@ -36,18 +36,26 @@ pub(super) fn host_key(host: Option<&HostRef>) -> Result<HostKey, Status> {
         Some(host) if !host.namespace.is_empty() && !host.name.is_empty() => {
             Ok(HostKey::new(&host.namespace, &host.name))
         }
-        _ => Err(missing("host.namespace and host.name")),
+        _ => Err(invalid("host", "host with namespace and name is required")),
     }
 }
 
 pub(super) fn consumer(consumer: Option<&Consumer>) -> Result<&Consumer, Status> {
+    whole("consumer", consumer)
+}
+
+/// A reference of which nothing but the UID is left out.
+pub(super) fn whole<'a>(field: &str, consumer: Option<&'a Consumer>) -> Result<&'a Consumer, Status> {
     consumer
         .filter(|c| {
             ![&c.api_version, &c.kind, &c.namespace, &c.name]
                 .into_iter()
                 .any(String::is_empty)
         })
-        .ok_or_else(|| missing("consumer with api_version, kind, namespace and name"))
+        .ok_or_else(|| {
+            let message = format!("{field} with api_version, kind, namespace and name is required");
+            invalid(field, &message)
+        })
 }
 
 pub(super) fn wish(request: &v1::ClaimHostRequest, consumer: &Consumer) -> Result<Wish, Status> {

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use metal3_kit::telemetry::trace_id;
+use metal3_rpc::call::Verb;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1;
 use metal3_rpc::v1::host_service_server::HostService;
@@ -14,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::asked::Asked;
 use super::audit::{Answered, Record};
-use super::auth::{self, Authority, Verb};
+use super::auth::{self, Authority};
 use super::claim::Claims;
 use super::guard::guard;
 use super::index::HostIndex;

@@ -1,29 +1,80 @@
 //! What a consumer does with a host that runs: power holds, health, moves between clusters.
 
 use metal3_rpc::v1;
+use serde_json::Value;
 use tonic::Status;
 
 use super::super::intent::{self, Seen};
 use super::super::project::timestamp;
-use super::super::request::missing;
 use super::super::service::Service;
 use super::Change;
+
+impl Change for v1::HoldPowerOffRequest {
+    fn deed(&self) -> &'static str {
+        "power hold set"
+    }
+
+    fn manager(&self) -> Option<String> {
+        Some(intent::hold_manager(&self.key))
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Option<Value>, Status> {
+        intent::hold(seen, &self.key, self.mode())
+    }
+}
+
+impl Change for v1::ReleasePowerHoldRequest {
+    fn deed(&self) -> &'static str {
+        "power hold ended"
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Option<Value>, Status> {
+        Ok(intent::unhold(seen, &self.key))
+    }
+}
+
+impl Change for v1::MarkHealthRequest {
+    fn deed(&self) -> &'static str {
+        if self.unhealthy {
+            "host marked unhealthy"
+        } else {
+            "host marked healthy"
+        }
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Option<Value>, Status> {
+        Ok(intent::mark(seen, self.unhealthy, &self.reason))
+    }
+}
+
+impl Change for v1::PrepareMoveRequest {
+    fn deed(&self) -> &'static str {
+        "host made ready to be moved"
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Option<Value>, Status> {
+        Ok(intent::prepare(seen, &self.token))
+    }
+}
+
+impl Change for v1::ResumeAfterMoveRequest {
+    fn deed(&self) -> &'static str {
+        "host resumed, and guarded against a move"
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Option<Value>, Status> {
+        intent::resume(seen, &self.token, &self.cluster_name)
+    }
+}
 
 impl Service {
     pub(in super::super) async fn hold_power_off(
         &self,
         request: v1::HoldPowerOffRequest,
     ) -> Result<v1::HoldPowerOffResponse, Status> {
-        let (key, mode) = (&request.key, request.mode());
-        let change = Change {
-            host: request.host.as_ref(),
-            consumer: request.consumer.as_ref(),
-            deed: "power hold set",
-            manager: Some(&intent::hold_manager(key)),
-        };
-        let (seen, _) = self.change(change, |seen| intent::hold(seen, key, mode)).await?;
+        let (seen, _) = self.change(&request).await?;
         Ok(v1::HoldPowerOffResponse {
-            held_since: intent::held_since(&seen, key).map(timestamp),
+            held_since: intent::held_since(&seen, &request.key).map(timestamp),
             host: Some(seen.host),
         })
     }
@@ -32,15 +83,7 @@ impl Service {
         &self,
         request: v1::ReleasePowerHoldRequest,
     ) -> Result<v1::ReleasePowerHoldResponse, Status> {
-        let key = &request.key;
-        let change = Change {
-            host: request.host.as_ref(),
-            consumer: request.consumer.as_ref(),
-            deed: "power hold ended",
-            manager: None,
-        };
-        let decide = |seen: &Seen| Ok(intent::unhold(seen, key));
-        let (seen, _) = self.change(change, decide).await?;
+        let (seen, _) = self.change(&request).await?;
         Ok(v1::ReleasePowerHoldResponse {
             host: Some(seen.host),
         })
@@ -50,18 +93,7 @@ impl Service {
         &self,
         request: v1::MarkHealthRequest,
     ) -> Result<v1::MarkHealthResponse, Status> {
-        let change = Change {
-            host: request.host.as_ref(),
-            consumer: request.consumer.as_ref(),
-            deed: if request.unhealthy {
-                "host marked unhealthy"
-            } else {
-                "host marked healthy"
-            },
-            manager: None,
-        };
-        let decide = |seen: &Seen| Ok(intent::mark(seen, request.unhealthy, &request.reason));
-        let (seen, _) = self.change(change, decide).await?;
+        let (seen, _) = self.change(&request).await?;
         Ok(v1::MarkHealthResponse {
             host: Some(seen.host),
         })
@@ -71,15 +103,7 @@ impl Service {
         &self,
         request: v1::PrepareMoveRequest,
     ) -> Result<v1::PrepareMoveResponse, Status> {
-        let token = given(&request.token)?;
-        let change = Change {
-            host: request.host.as_ref(),
-            consumer: request.consumer.as_ref(),
-            deed: "host made ready to be moved",
-            manager: None,
-        };
-        let decide = |seen: &Seen| Ok(intent::prepare(seen, token));
-        let (seen, _) = self.change(change, decide).await?;
+        let (seen, _) = self.change(&request).await?;
         Ok(v1::PrepareMoveResponse {
             host: Some(seen.host),
         })
@@ -89,25 +113,9 @@ impl Service {
         &self,
         request: v1::ResumeAfterMoveRequest,
     ) -> Result<v1::ResumeAfterMoveResponse, Status> {
-        let token = given(&request.token)?;
-        let change = Change {
-            host: request.host.as_ref(),
-            consumer: request.consumer.as_ref(),
-            deed: "host resumed, and guarded against a move",
-            manager: None,
-        };
-        let decide = |seen: &Seen| intent::resume(seen, token, &request.cluster_name);
-        let (seen, _) = self.change(change, decide).await?;
+        let (seen, _) = self.change(&request).await?;
         Ok(v1::ResumeAfterMoveResponse {
             host: Some(seen.host),
         })
     }
-}
-
-/// A pause that names nobody could be anybody's.
-fn given(token: &str) -> Result<&str, Status> {
-    if token.is_empty() {
-        return Err(missing("token"));
-    }
-    Ok(token)
 }

@@ -13,6 +13,7 @@ use metal3_rpc::v1::{Consumer, Host};
 use prost::Message as _;
 use tonic::Status;
 
+use super::super::index::HostIndex;
 use super::super::intent::title;
 use super::super::request::{invalid, stuck};
 use super::super::selector::Matcher;
@@ -48,14 +49,26 @@ impl Service {
         &self,
         request: &v1::ListHostsRequest,
     ) -> Result<v1::ListHostsResponse, Status> {
-        let (hosts, revision) = self.index.list(&request.namespace);
-        let (hosts, next_page_token) = page(&hosts, request, Timestamp::now())?;
-        Ok(v1::ListHostsResponse {
-            hosts,
-            next_page_token,
-            revision: revision.to_string(),
-        })
+        list(&self.index, request, Timestamp::now())
     }
+}
+
+/// The page of the hosts of an index that is asked for.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for words and tokens that mean nothing.
+pub(in super::super) fn list(
+    index: &HostIndex,
+    request: &v1::ListHostsRequest,
+    now: Timestamp,
+) -> Result<v1::ListHostsResponse, Status> {
+    let (hosts, revision) = index.list(&request.namespace);
+    let (hosts, next_page_token) = page(&hosts, request, now)?;
+    Ok(v1::ListHostsResponse {
+        hosts,
+        next_page_token,
+        revision: revision.to_string(),
+    })
 }
 
 /// A page of hosts that are in order, and the token of the next one.

@@ -40,7 +40,14 @@ impl Service {
     }
 }
 
-fn inventory(seen: Seen, request: &v1::GetInventoryRequest) -> Result<v1::GetInventoryResponse, Status> {
+/// What inspection found of a host, and what else was asked for.
+///
+/// # Errors
+/// `FAILED_PRECONDITION` when it was not inspected yet.
+pub(in super::super) fn inventory(
+    seen: Seen,
+    request: &v1::GetInventoryRequest,
+) -> Result<v1::GetInventoryResponse, Status> {
     let Some(inventory) = seen.host.inventory else {
         let title = title(&seen.host);
         return Err(Reason::NotInspected.status(
@@ -64,7 +71,8 @@ fn inventory(seen: Seen, request: &v1::GetInventoryRequest) -> Result<v1::GetInv
     })
 }
 
-fn explanation(seen: Seen, now: Timestamp) -> v1::ExplainHostResponse {
+/// Why a host is where it is.
+pub(in super::super) fn explanation(seen: Seen, now: Timestamp) -> v1::ExplainHostResponse {
     let told = explain(&seen.object, now);
     let wait = told.wait.as_ref().map(|wait| told_wait(&seen.object, wait));
     let in_step = told.state_since.map(|since| now.duration_since(since));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::super::intent::{self, Scope, title};
-use super::super::request::{conflict, consumer, missing};
+use super::super::request::{conflict, missing};
 use super::super::service::Service;
 use super::WRITE_ATTEMPTS;
 
@@ -25,13 +25,10 @@ impl Service {
         &self,
         request: v1::ReleaseReservationsRequest,
     ) -> Result<v1::ReleaseReservationsResponse, Status> {
-        if request.namespace.is_empty() {
-            return Err(missing("namespace"));
-        }
-        let (scope, key) = match &request.scope {
-            Some(Asked::ReuseKey(key)) if !key.is_empty() => (Scope::Key(key.clone()), Some(key.as_str())),
-            Some(Asked::Cluster(cluster)) => (Scope::Cluster(consumer(Some(cluster))?.clone()), None),
-            _ => return Err(missing("cluster or reuse_key")),
+        let scope = scope(&request)?;
+        let key = match &scope {
+            Scope::Key(key) => Some(key.as_str()),
+            Scope::Cluster(_) | Scope::Expired(_) => None,
         };
         let mut released = 0;
         for seen in self.store.reserved(&request.namespace, key).await? {
@@ -78,6 +75,18 @@ impl Service {
                 tracing::warn!(host = %title(host), error, "the reservation is over, but could not be ended");
             }
         }
+    }
+}
+
+/// Which reservations are meant.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` when it is not said.
+pub(in super::super) fn scope(request: &v1::ReleaseReservationsRequest) -> Result<Scope, Status> {
+    match &request.scope {
+        Some(Asked::ReuseKey(key)) => Ok(Scope::Key(key.clone())),
+        Some(Asked::Cluster(cluster)) => Ok(Scope::Cluster(cluster.clone())),
+        None => Err(missing("scope")),
     }
 }
 

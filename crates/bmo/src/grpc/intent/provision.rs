@@ -1,7 +1,7 @@
 //! What a consumer wants to run on its host.
 
 use metal3_rpc::reason::Reason;
-use metal3_rpc::v1::{CleaningMode, Host, Image, ProvisionSpec, SecretRef};
+use metal3_rpc::v1::{CleaningMode, Host, Image, ProvisionSpec};
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
@@ -10,8 +10,7 @@ use super::{Seen, stays, title};
 /// The provisioning fields; `None` when the host has them already.
 ///
 /// # Errors
-/// `FAILED_PRECONDITION` when something else is or was asked to run there, or the host is being deleted;
-/// `INVALID_ARGUMENT` for a bad spec.
+/// `FAILED_PRECONDITION` when something else is or was asked to run there, or the host is being deleted.
 pub(in super::super) fn provision(seen: &Seen, spec: &ProvisionSpec) -> Result<Option<Value>, Status> {
     stays(&seen.host)?;
     let fields = provision_fields(&seen.host, spec)?;
@@ -27,7 +26,7 @@ pub(in super::super) fn set_cleaning_mode(seen: &Seen, mode: CleaningMode) -> Op
 pub(super) fn provision_fields(host: &Host, spec: &ProvisionSpec) -> Result<Map<String, Value>, Status> {
     let namespace = host.r#ref.as_ref().map_or("", |host| host.namespace.as_str());
     let mut fields = Map::new();
-    let references = references(spec, namespace)?;
+    let references = references(spec, namespace);
     let image = spec.image.as_ref().filter(|image| !image.url.is_empty());
     if image.is_some() || !spec.custom_deploy_method.is_empty() {
         let requested = host
@@ -93,38 +92,26 @@ fn image_value(image: &Image) -> Value {
     Value::Object(value)
 }
 
-/// The Secrets of a deployment, which go with it and are kept as long as it lasts.
-fn references(spec: &ProvisionSpec, namespace: &str) -> Result<Map<String, Value>, Status> {
-    let mut fields = Map::new();
-    for (field, secret) in [
+/// The Secrets of a deployment, which go with it and are kept as long as it lasts. They are of the host's own namespace,
+/// whatever was asked for.
+fn references(spec: &ProvisionSpec, namespace: &str) -> Map<String, Value> {
+    let secrets = [
         ("userData", &spec.user_data),
         ("metaData", &spec.meta_data),
         ("networkData", &spec.network_data),
-    ] {
-        let Some(secret) = secret.as_ref().filter(|secret| !secret.name.is_empty()) else {
-            continue;
-        };
-        local(field, secret, namespace)?;
-        fields.insert(field.into(), json!({"name": secret.name, "namespace": namespace}));
-    }
-    Ok(fields)
-}
-
-fn local(field: &str, secret: &SecretRef, namespace: &str) -> Result<(), Status> {
-    if secret.namespace.is_empty() || secret.namespace == namespace {
-        return Ok(());
-    }
-    Err(Reason::InvalidField.status(
-        format!(
-            "{field} refers to Secret {}/{}: only Secrets of the host's namespace {namespace} can be used",
-            secret.namespace, secret.name
-        ),
-        [("field", field)],
-    ))
+    ];
+    let named = secrets.into_iter().filter_map(|(field, secret)| {
+        let secret = secret.as_ref().filter(|secret| !secret.name.is_empty())?;
+        let reference = json!({"name": secret.name, "namespace": namespace});
+        Some((field.to_owned(), reference))
+    });
+    named.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use metal3_rpc::v1::SecretRef;
+
     use super::super::tests::seen;
     use super::*;
 
@@ -187,22 +174,6 @@ mod tests {
                 Some(Reason::AlreadyProvisionedDifferently),
                 "{have}"
             );
-        }
-    }
-
-    #[test]
-    fn secrets_of_other_namespaces_are_refused_also_when_nothing_would_be_written() {
-        let spec = ProvisionSpec {
-            user_data: Some(SecretRef {
-                name: "s".into(),
-                namespace: "kube-system".into(),
-            }),
-            ..spec()
-        };
-        let same = json!({"image": {"url": "http://i", "checksum": "c", "format": "raw"}});
-        for host in [off(&json!({})), off(&same)] {
-            let status = provision(&host, &spec).unwrap_err();
-            assert_eq!(Reason::of(&status), Some(Reason::InvalidField));
         }
     }
 
