@@ -6,7 +6,7 @@
 //! * [`check()`] looks at a running service, for `helm test`.
 //! * `webhook/` admits objects by the rules of `metal3-admission`.
 //! * `preprovisioning/` has a ramdisk built for each host, where that is wanted.
-//! * [`reference`] writes pages of the documentation.
+//! * [`reference`] writes pages of the documentation; [`trial`] is for those who feed the HostService with odd requests.
 //! * `backend.rs` picks what drives the hardware; `ironic_resource.rs` follows the object that tells where it is; `orphans.rs`
 //!   tells of nodes without a host.
 
@@ -28,4 +28,5 @@ mod webhook;
 
 pub use args::{Args, Cli, Command};
 pub use check::{CheckArgs, check};
+pub use grpc::trial;
 pub use run::run;

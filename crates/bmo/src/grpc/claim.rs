@@ -52,6 +52,7 @@ use serde_json::Value;
 use tonic::Status;
 use tracing::Instrument as _;
 
+pub(super) use self::allocator::reserved;
 use self::allocator::{Allocator, Claimed};
 use super::index::HostIndex;
 use super::intent::{Seen, title};

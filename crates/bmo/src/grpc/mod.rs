@@ -28,6 +28,7 @@ mod selector;
 mod service;
 mod store;
 mod tell;
+pub mod trial;
 mod watch;
 
 use std::sync::Arc;
@@ -40,8 +41,8 @@ use metal3_kit::probes::Condition;
 use metal3_kit::telemetry::adopt_parent;
 use metal3_kit::tls::TlsListener;
 use metal3_rpc::DESCRIPTOR;
-use metal3_rpc::v1::host_service_server::{HostServiceServer, SERVICE_NAME};
 use metal3_rpc::call::Call;
+use metal3_rpc::v1::host_service_server::{HostServiceServer, SERVICE_NAME};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::field;

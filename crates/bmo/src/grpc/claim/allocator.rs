@@ -306,7 +306,8 @@ fn ambiguous(consumer: &Consumer, holdings: &[&Holding]) -> Status {
     Reason::SeveralHosts.status(message, [("hosts", names.as_str())])
 }
 
-fn reserved(wish: &Wish, awaited: &[Arc<Host>]) -> Status {
+/// Refuses a claim for which hosts are kept that are not available yet.
+pub(in super::super) fn reserved(wish: &Wish, awaited: &[Arc<Host>]) -> Status {
     let names = names(awaited.iter());
     let message = format!(
         "hosts reserved under {:?} are not available yet: {names}; they will be, or the reservation ends",
