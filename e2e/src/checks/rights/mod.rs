@@ -11,6 +11,7 @@ use anyhow::{Result, bail, ensure};
 use kube::ResourceExt as _;
 use metal3_rpc::AUTHORIZATION_GROUP;
 use metal3_testkit::audit::{self, Request};
+use metal3_rpc::call::Call;
 
 use self::granted::{Right, granted};
 use super::{Context, metrics};
@@ -223,19 +224,7 @@ async fn calls(context: &Context) -> Result<Vec<Deed>> {
 }
 
 fn verb(method: &str) -> Option<&'static str> {
-    Some(match method {
-        "GetHost" | "GetInventory" => "get",
-        "ListHosts" => "list",
-        "WatchHosts" => "watch",
-        "ClaimHost" => "claim",
-        "ProvisionHost" | "SetCleaningMode" => "provision",
-        "ReleaseHost" | "ReleaseReservations" => "release",
-        "HoldPowerOff" | "ReleasePowerHold" => "power",
-        "MarkHealth" => "health",
-        "PrepareMove" | "ResumeAfterMove" => "move",
-        "ExplainHost" => "explain",
-        _ => return None,
-    })
+    Call::named(method).map(|call| call.verb().as_str())
 }
 
 #[cfg(test)]
