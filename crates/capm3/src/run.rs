@@ -61,13 +61,9 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
 
     // Shown, but no condition of readiness: webhooks must go on answering while the host service is away.
     let link = Link::new(readiness.note("host-service"), capm3.connected.clone());
-    let following = hosts::follow(
-        host_client.clone(),
-        args.namespace.clone(),
-        link.clone(),
-        wakes.clone(),
-        shutdown.clone(),
-    );
+    let hosts = Hosts::new(host_client, link);
+    let namespace = args.namespace.clone();
+    let following = hosts::follow(hosts.clone(), namespace, wakes.clone(), shutdown.clone());
     tasks.spawn("host watch", async move {
         following.await;
         Ok(())
@@ -75,10 +71,6 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     let workloads = Workloads::new(client.clone(), wakes.clone());
     tasks.spawn("workload clusters", workloads.clone().sweep(shutdown.clone()));
 
-    let hosts = Hosts {
-        client: host_client,
-        link,
-    };
     let common = Common {
         client: client.clone(),
         leadership: leadership.clone(),

@@ -1,10 +1,12 @@
 //! The HostService, the only way to a host.
 //!
 //! `translate.rs` turns the core's words into those of the contract and back; `watch.rs` follows the hosts and `track.rs`
-//! says who is to be woken; `link.rs` knows whether anybody answers; `observe.rs` counts.
+//! says who is to be woken; `freed.rs` knows what a replica must know that finds no host; `link.rs` knows whether anybody
+//! answers; `observe.rs` counts.
 
 pub(crate) mod args;
 mod care;
+mod freed;
 mod link;
 mod observe;
 mod track;
@@ -12,6 +14,7 @@ mod translate;
 mod watch;
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use metal3_api::names;
 use metal3_capm3_core::host::{Consumer, HostKey};
@@ -26,6 +29,7 @@ use metal3_rpc::v1::{self, HostRef};
 use tonic::{Code, Status};
 
 pub(crate) use args::HostServiceArgs;
+use freed::Freed;
 pub(crate) use link::Link;
 pub(crate) use observe::Counting;
 pub(crate) use watch::follow;
@@ -40,11 +44,22 @@ const PAGE: i32 = 100;
 pub(crate) struct Hosts {
     pub(crate) client: HostClient,
     pub(crate) link: Link,
+    freed: Freed,
 }
 
 impl Hosts {
+    pub(crate) fn new(client: HostClient, link: Link) -> Self {
+        Self {
+            client,
+            link,
+            freed: Freed::default(),
+        }
+    }
+
     pub(crate) async fn claim(&self, request: ClaimRequest) -> Result<Answer, Failure> {
-        let request = translate::claim(request);
+        // Another replica may answer than the one that told of free hosts.
+        let seen = self.freed.newest(&request.consumer.namespace, Instant::now());
+        let request = translate::claim(request, seen);
         self.answer(Box::pin(async {
             match self.client.claim_host(request).await {
                 Ok(response) => {

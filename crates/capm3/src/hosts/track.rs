@@ -15,8 +15,8 @@ const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 pub(super) enum Wake {
     /// The machine that uses a host, or did.
     Machine(Key),
-    /// Machines that wait for a host in this namespace.
-    Freed(String),
+    /// Machines that wait for a host in this namespace, where one is free since this revision.
+    Freed { namespace: String, revision: u64 },
 }
 
 /// What is remembered of a host: a change of anything else wakes nobody.
@@ -24,12 +24,14 @@ pub(super) enum Wake {
 pub(super) struct Known {
     summary: HostSummary,
     power: HostFacts,
-    free: bool,
+    /// While it is free, the revision that tells so.
+    free: Option<u64>,
 }
 
 impl Known {
     pub(super) fn of(host: Host) -> Option<Self> {
-        let free = is_free(&host);
+        // One that is not a number, which the service does not send, holds up no claim.
+        let free = is_free(&host).then(|| host.revision.parse().unwrap_or_default());
         let power = care::facts(host.clone());
         let summary = translate::summary(host)?;
         Some(Self { summary, power, free })
@@ -42,8 +44,14 @@ pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> 
     let (left, machine) = (consumer(before), consumer(after));
     let left = left.filter(|left| Some(left) != machine.as_ref());
     let mut wakes: Vec<Wake> = left.into_iter().chain(machine).map(Wake::Machine).collect();
-    if let Some(after) = after.filter(|after| after.free && !before.is_some_and(|before| before.free)) {
-        wakes.push(Wake::Freed(after.summary.key.namespace.clone()));
+    let was_free = before.is_some_and(|before| before.free.is_some());
+    if let Some((after, revision)) = after.and_then(|after| Some((after, after.free?)))
+        && !was_free
+    {
+        wakes.push(Wake::Freed {
+            namespace: after.summary.key.namespace.clone(),
+            revision,
+        });
     }
     wakes
 }
@@ -81,6 +89,7 @@ mod tests {
         let mut host = Host {
             r#ref: Some(HostRef::named("ns", "h")),
             provisioning_state: "available".into(),
+            revision: "7".into(),
             ..Host::default()
         };
         edit(&mut host);
@@ -104,7 +113,10 @@ mod tests {
     }
 
     fn freed() -> Wake {
-        Wake::Freed("ns".into())
+        Wake::Freed {
+            namespace: "ns".into(),
+            revision: 7,
+        }
     }
 
     #[test]
@@ -139,7 +151,10 @@ mod tests {
         let paused = known(|host| host.paused_by = Some(String::new()));
         assert_eq!(wakes(Some(&free), Some(&paused)), []);
         assert_eq!(wakes(Some(&paused), Some(&free)), [freed()]);
-        let cleaned = known(|host| host.provisioning_state = "ready".into());
+        let cleaned = known(|host| {
+            host.provisioning_state = "ready".into();
+            host.revision = "8".into();
+        });
         assert_eq!(wakes(Some(&free), Some(&cleaned)), [], "it was free before");
     }
 

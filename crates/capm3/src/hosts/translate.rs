@@ -22,7 +22,8 @@ pub(super) fn consumer(consumer: &Consumer, uid: &str) -> v1::Consumer {
     }
 }
 
-pub(super) fn claim(request: ClaimRequest) -> v1::ClaimHostRequest {
+/// `seen` is the revision that whoever answers has to know.
+pub(super) fn claim(request: ClaimRequest, seen: Option<u64>) -> v1::ClaimHostRequest {
     let ClaimRequest {
         consumer: claimant,
         uid,
@@ -58,7 +59,7 @@ pub(super) fn claim(request: ClaimRequest) -> v1::ClaimHostRequest {
         }),
         reuse_key,
         provision: Some(provision_spec(provision)),
-        ..v1::ClaimHostRequest::default()
+        seen_revision: seen.map(|revision| revision.to_string()).unwrap_or_default(),
     }
 }
 
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_claim_carries_consumer_selector_and_image() {
-        let request = claim(ClaimRequest {
+        let wanted = ClaimRequest {
             consumer: machine(),
             uid: "u".into(),
             cluster_name: "c".into(),
@@ -254,7 +255,10 @@ mod tests {
                 cleaning_mode: "disabled".into(),
                 ..ProvisionSpec::default()
             },
-        });
+        };
+        assert_eq!(claim(wanted.clone(), None).seen_revision, "");
+        let request = claim(wanted, Some(7));
+        assert_eq!(request.seen_revision, "7");
         let consumer = request.consumer.unwrap();
         assert_eq!(
             (consumer.api_version.as_str(), consumer.uid.as_str()),

@@ -1,22 +1,20 @@
 //! Follows the hosts and wakes machines, and says when the service cannot be reached.
 
-use metal3_rpc::client::{HostClient, describe};
+use std::time::Instant;
+
+use metal3_rpc::client::describe;
 use metal3_rpc::v1::WatchHostsRequest;
 use metal3_rpc::watch::{Event, HostWatch, Lost, News};
 use tokio_util::sync::CancellationToken;
 
+use super::Hosts;
 use super::link::Link;
 use super::track::{Known, Wake, wakes};
 use crate::wake::Wakes;
 
 /// Follows all hosts until shutdown; being disconnected is never the end.
-pub(crate) async fn follow(
-    client: HostClient,
-    namespace: String,
-    link: Link,
-    waking: Wakes,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutdown: CancellationToken) {
+    let Hosts { client, link, freed } = hosts;
     let request = WatchHostsRequest {
         namespaces: Some(namespace)
             .filter(|namespace| !namespace.is_empty())
@@ -38,7 +36,11 @@ pub(crate) async fn follow(
                 for wake in wakes(before.as_deref(), after.as_deref()) {
                     match wake {
                         Wake::Machine(key) => waking.machine(key),
-                        Wake::Freed(namespace) => waking.host_freed(&namespace),
+                        Wake::Freed { namespace, revision } => {
+                            // Before anybody claims because of it.
+                            freed.told(&namespace, revision, Instant::now());
+                            waking.host_freed(&namespace);
+                        }
                     }
                 }
             }
