@@ -5,14 +5,13 @@ mod webhook;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use metal3_kit::check::{Server, found};
+use metal3_kit::check::{ClientFiles, Server, found};
 use metal3_kit::client::KubeArgs;
-use metal3_kit::tls::Protocol;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::ListHostsRequest;
 use metal3_rpc::v1::host_service_client::HostServiceClient;
 use tonic::Code;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -33,6 +32,12 @@ pub struct CheckArgs {
     /// PEM file of the CA that signed its certificate.
     #[arg(long)]
     pub ca_file: PathBuf,
+    /// PEM file of a client certificate, if the HostService asks for one.
+    #[arg(long, requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its key.
+    #[arg(long, requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
     /// Namespace where BareMetalHosts are made on trial, by dry run, to see whether the webhook judges them; without it
     /// webhooks are not looked at.
     #[arg(long)]
@@ -46,12 +51,17 @@ pub struct CheckArgs {
 /// # Errors
 /// At the first thing that is not as it should be.
 pub async fn check(args: &CheckArgs) -> Result<()> {
-    let server = Server::new("host service", &args.host_service, Some(&args.ca_file))?;
+    let client = ClientFiles::given(args.cert_file.as_deref(), args.key_file.as_deref());
+    let server = Server::new("host service", &args.host_service, Some(&args.ca_file))?.shown(client.clone());
     // A connection of its own, because it knows why a certificate is refused.
-    server.verified(Protocol::Http2).await?;
+    server.verified().await?;
     let pem = std::fs::read(&args.ca_file)
         .with_context(|| format!("cannot read the CA of {server} from {}", args.ca_file.display()))?;
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    if let Some(files) = client {
+        let (certificate, key) = files.read()?;
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
     let channel = Endpoint::from_shared(args.host_service.clone())
         .and_then(|endpoint| endpoint.timeout(LIMIT).tls_config(tls))
         .with_context(|| format!("{server} has no usable address"))?

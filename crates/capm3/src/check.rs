@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use metal3_kit::check::{Server, found};
-use metal3_kit::tls::Protocol;
+use metal3_kit::check::{ClientFiles, Server, found};
 use metal3_rpc::client::{Config, HostClient};
 use metal3_rpc::v1::ListHostsRequest;
 use serde_json::{Value, json};
@@ -55,9 +54,13 @@ pub async fn check(args: &CheckArgs) -> Result<()> {
         "host service",
         &args.host_service,
         Some(&args.host_service_ca_file),
-    )?;
+    )?
+    .shown(ClientFiles::given(
+        args.host_service_cert_file.as_deref(),
+        args.host_service_key_file.as_deref(),
+    ));
     // A connection of its own, because it knows why a certificate is refused.
-    hosts.verified(Protocol::Http2).await?;
+    hosts.verified().await?;
     lists(&hosts, args).await
 }
 

@@ -14,9 +14,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -32,6 +35,53 @@ pub fn found(text: &str) {
     let _ = writeln!(std::io::stdout(), "ok: {text}");
 }
 
+/// A client certificate and its key: PEM files.
+#[derive(Clone, Debug)]
+pub struct ClientFiles {
+    /// The certificate, with those that lead to its CA.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl ClientFiles {
+    /// Both, if both are named.
+    pub fn given(certificate: Option<&Path>, key: Option<&Path>) -> Option<Self> {
+        let (certificate, key) = certificate.zip(key)?;
+        Some(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// What is in them: certificate and key.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn read(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let read = |what: &str, path: &Path| {
+            std::fs::read(path)
+                .with_context(|| format!("cannot read the {what} of this client from {}", path.display()))
+        };
+        Ok((read("certificate", &self.certificate)?, read("key", &self.key)?))
+    }
+
+    fn parsed(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let (chain, key) = self.read()?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{} has no certificate in PEM", self.certificate.display()))?;
+        ensure!(
+            !chain.is_empty(),
+            "{} has no certificate in PEM",
+            self.certificate.display()
+        );
+        let key = PrivateKeyDer::from_pem_slice(&key)
+            .with_context(|| format!("{} has no private key in PEM", self.key.display()))?;
+        Ok((chain, key))
+    }
+}
+
 /// A server that is looked at.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -40,6 +90,7 @@ pub struct Server {
     host: String,
     port: u16,
     ca_file: Option<PathBuf>,
+    client: Option<ClientFiles>,
 }
 
 impl Server {
@@ -61,14 +112,37 @@ impl Server {
                 .to_owned(),
             port: uri.port_u16().unwrap_or(443),
             ca_file: ca_file.map(Path::to_owned),
+            client: None,
         })
     }
 
-    /// Speaks TLS to it and tells that it did.
+    /// Shows it this certificate, if it asks for one.
+    #[must_use]
+    pub fn shown(mut self, client: Option<ClientFiles>) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Speaks TLS and HTTP/2 to it and tells that it did.
     ///
     /// # Errors
-    /// When nobody answers, or its certificate is not what callers need.
-    pub async fn verified(&self, protocol: Protocol) -> Result<TlsStream<TcpStream>> {
+    /// When nobody answers, its certificate is not what callers need, or it wants another one of its callers.
+    pub async fn verified(&self) -> Result<()> {
+        let mut stream = self.connect(Protocol::Http2).await?;
+        // It judges our certificate after the handshake, and has the first word in HTTP/2. Nothing is written before that:
+        // its answer to what it does not want any more would take the place of its reason.
+        let mut word = [0];
+        match tokio::time::timeout(PATIENCE, stream.read_exact(&mut word)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                let problem = self.problem(&error);
+                Err(anyhow::Error::new(error).context(problem))
+            }
+            Err(_) => bail!("{self} speaks TLS, but not HTTP/2: see whether the port is right"),
+        }
+    }
+
+    async fn connect(&self, protocol: Protocol) -> Result<TlsStream<TcpStream>> {
         let connected = tokio::time::timeout(PATIENCE, TcpStream::connect((self.host.as_str(), self.port)));
         let stream = match connected.await {
             Ok(connected) => connected.map_err(anyhow::Error::from),
@@ -107,9 +181,9 @@ impl Server {
     /// Posts JSON to a path and answers what comes back.
     ///
     /// # Errors
-    /// As [`Self::verified`], and when the answer is no success.
+    /// When nobody answers, its certificate is not what callers need, or the answer is no success.
     pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<Bytes> {
-        let stream = self.verified(Protocol::Http1).await?;
+        let stream = self.connect(Protocol::Http1).await?;
         let answered = tokio::time::timeout(PATIENCE, exchange(stream, &self.host, path, body)).await;
         let (status, body) = answered
             .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", PATIENCE.as_secs())))
@@ -125,13 +199,25 @@ impl Server {
     fn config(&self, protocol: Protocol) -> Result<ClientConfig> {
         let builder =
             ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let mut config = match &self.ca_file {
+        let builder = match &self.ca_file {
             Some(path) => builder.with_root_certificates(self.roots(path)?),
             None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyIssuer)),
-        }
-        .with_no_client_auth();
+        };
+        let mut config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some(files) => {
+                let (chain, key) = files.parsed()?;
+                builder.with_client_auth_cert(chain, key).with_context(|| {
+                    format!(
+                        "the certificate of this client in {} and the key in {} do not go together",
+                        files.certificate.display(),
+                        files.key.display()
+                    )
+                })?
+            }
+        };
         config.alpn_protocols = vec![match protocol {
             Protocol::Http1 => b"http/1.1".to_vec(),
             Protocol::Http2 => b"h2".to_vec(),
@@ -161,8 +247,10 @@ impl Server {
         let cause = error
             .get_ref()
             .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        let Some(rustls::Error::InvalidCertificate(problem)) = cause else {
-            return format!("{self} does not speak TLS as it should: see the log of its pods");
+        let problem = match cause {
+            Some(rustls::Error::InvalidCertificate(problem)) => problem,
+            Some(rustls::Error::AlertReceived(alert)) => return self.refusal(*alert),
+            _ => return format!("{self} does not speak TLS as it should: see the log of its pods"),
         };
         match problem {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
@@ -183,6 +271,31 @@ impl Server {
                 format!("{self} has an expired certificate: see why nobody renews it")
             }
             _ => format!("{self} has a certificate that cannot be used: make a new one"),
+        }
+    }
+
+    /// Why it does not go on with us.
+    fn refusal(&self, alert: AlertDescription) -> String {
+        let ca = "the CA of its callers (hostService.clientCa of the chart metal3-bmo)";
+        match (&self.client, alert) {
+            (None, AlertDescription::CertificateRequired) => format!(
+                "{self} asks its callers for a certificate: name one that was signed by {ca}, with the flags that end in \
+                 cert-file and key-file, in the chart hostService.clientCertSecret"
+            ),
+            (
+                Some(files),
+                AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::DecryptError
+                | AlertDescription::UnsupportedCertificate,
+            ) => format!(
+                "{self} does not take the certificate of this client in {} ({alert:?}): see whether it was signed by {ca}, \
+                 has not expired and is for clients",
+                files.certificate.display()
+            ),
+            _ => format!("{self} does not speak TLS with this client ({alert:?}): see the log of its pods"),
         }
     }
 }

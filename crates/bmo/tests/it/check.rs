@@ -6,8 +6,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use kube::api::DeleteParams;
+use metal3_testkit::certs::{Authority, Pair};
 use metal3_testkit::process::Program;
-use metal3_testkit::{Account, Rules, certs, port, wait};
+use metal3_testkit::{Account, Rules, certs, port, scratch, wait};
 use serde_json::{Value, json};
 
 use crate::webhook::{apply, configured};
@@ -71,6 +72,82 @@ async fn a_running_host_service_is_as_its_callers_need_it() {
     );
     let error = check(&url.replace("https", "http"), ca).await.unwrap_err();
     assert!(error.contains("https://<host>:<port>"), "{error}");
+}
+
+/// The flags of a client certificate.
+fn shown(name: &str, pair: &Pair) -> [String; 2] {
+    let dir = scratch::dir(name).unwrap();
+    let [certificate, key] = [("tls.crt", &pair.certificate), ("tls.key", &pair.key)]
+        .map(|(name, pem)| scratch::file(&dir, name, pem).unwrap());
+    [
+        format!("--cert-file={}", certificate.display()),
+        format!("--key-file={}", key.display()),
+    ]
+}
+
+#[tokio::test]
+async fn a_host_service_that_wants_certificates_of_its_callers_gets_one_or_the_check_says_what_to_do() {
+    let clients = Authority::new("clients").unwrap();
+    let dir = scratch::dir("check-clients").unwrap();
+    let file = scratch::file(&dir, "ca.crt", &clients.certificate).unwrap();
+    let flag = format!("--grpc-client-ca-file={}", file.display());
+    let world = World::start_with("check-mtls", &[&flag]).await;
+    let url = format!("https://{}", world.bmo.address());
+    let check = async |flags: &[String]| {
+        Program::new(env!("CARGO_BIN_EXE_metal3-bmo"))
+            .args(["check", "--host-service", &url])
+            .arg("--ca-file")
+            .arg(&world.bmo.certificates.ca_file)
+            .args(flags)
+            .output()
+            .await
+            .map_err(|error| error.to_string())
+    };
+    let mine = shown("check-mine", &clients.user("helm-test", "test").unwrap());
+    let said = check(&mine).await.unwrap();
+    assert_eq!(
+        said.lines().filter(|line| line.starts_with("ok: ")).count(),
+        4,
+        "{said}"
+    );
+
+    let foreign = Authority::new("clients")
+        .unwrap()
+        .user("helm-test", "test")
+        .unwrap();
+    let foreign = shown("check-foreign", &foreign);
+    let missing = ["--cert-file=/nonexistent".to_owned(), mine[1].clone()];
+    let mixed = [mine[0].clone(), foreign[1].clone()];
+    let cases: [(&[String], &[&str]); 5] = [
+        (
+            &[],
+            &[
+                "asks its callers for a certificate",
+                "cert-file",
+                "hostService.clientCertSecret",
+            ],
+        ),
+        (
+            &foreign,
+            &[
+                "does not take the certificate",
+                &foreign[0]["--cert-file=".len()..],
+                "hostService.clientCa",
+            ],
+        ),
+        (
+            &missing,
+            &["cannot read the certificate of this client from /nonexistent"],
+        ),
+        (&mixed, &["do not go together"]),
+        (&mine[..1], &["--key-file <KEY_FILE>"]),
+    ];
+    for (flags, parts) in cases {
+        let error = check(flags).await.unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{flags:?}: {part:?} is not in {error}");
+        }
+    }
 }
 
 #[tokio::test]
