@@ -33,7 +33,7 @@ global:
       -----END CERTIFICATE-----
 metal3-bmo:
   tls: {existingSecret: my-host-service, webhookSecret: my-host-webhooks}
-  hostService: {clientCa: {secret: my-clients}}
+  hostService: {clientCa: {secret: my-clients}, clientCertSecret: my-test-client}
   ironic:
     endpoint: https://ironic.example.com/v1
     existingSecret: my-login

@@ -195,6 +195,33 @@ fn capm3_finds_each_replica_of_the_host_service() {
 }
 
 #[test]
+fn helm_test_asks_the_host_service_unless_it_has_no_certificate_to_show() {
+    let test = |host_service: &str| {
+        let values = format!("ironic: {{endpoint: 'http://ironic/v1'}}\nhostService: {host_service}");
+        let objects = helm::render("metal3-bmo", &values);
+        let pods = objects.into_iter().filter(|object| object["kind"] == "Pod");
+        pods.map(|pod| pod["spec"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(test("{clientCa: {configMap: clients}}"), Vec::<Value>::new());
+    let plain = test("{}");
+    assert!(!plain[0].to_string().contains("--cert-file"), "{plain:?}");
+    let shows = test("{clientCa: {configMap: clients}, clientCertSecret: mine}");
+    let folder = "/opt/metal3/certs/host-service-client";
+    let arguments = shows[0]["containers"][0]["args"].as_array().unwrap();
+    for argument in [
+        format!("--cert-file={folder}/tls.crt"),
+        format!("--key-file={folder}/tls.key"),
+    ] {
+        assert!(arguments.contains(&json!(argument)), "{arguments:?}");
+    }
+    let volume = json!({"name": "host-service-client", "secret": {"secretName": "mine"}});
+    assert!(
+        shows[0]["volumes"].as_array().unwrap().contains(&volume),
+        "{shows:?}"
+    );
+}
+
+#[test]
 fn secure_metrics_ask_for_a_token() {
     let secure = "metrics: {secure: true, serviceMonitor: {enabled: true}}";
     for (chart, values, name, server, reader) in [
