@@ -17,21 +17,21 @@ use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use self::wire::Raw;
+pub(crate) use self::wire::Raw;
 use self::wrong::Contract;
 use crate::world::{VERBS, World};
 
 /// A call, and a request that it would serve.
-struct Row {
-    call: &'static str,
-    right: Vec<u8>,
+pub(crate) struct Row {
+    pub(crate) call: &'static str,
+    pub(crate) right: Vec<u8>,
     /// What it says to a request without anything in it.
     empty: Reason,
 }
 
 /// In an order in which each is served.
 #[expect(clippy::too_many_lines, reason = "a table with a row for each call")]
-fn rows(world: &World) -> Vec<Row> {
+pub(crate) fn rows(world: &World) -> Vec<Row> {
     let host = || Some(HostRef::named(&*world.namespace, "a"));
     let consumer = || Some(world.consumer("machine"));
     let namespace = || world.namespace.clone();

@@ -9,13 +9,13 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 /// A client that sends any bytes.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     grpc: Grpc<Channel>,
     token: MetadataValue<Ascii>,
 }
 
 impl Raw {
-    pub(super) fn new(channel: Channel, token: &str) -> Self {
+    pub(crate) fn new(channel: Channel, token: &str) -> Self {
         Self {
             grpc: Grpc::new(channel),
             token: format!("Bearer {token}").parse().unwrap(),
@@ -23,7 +23,7 @@ impl Raw {
     }
 
     /// The first answer, or why there is none.
-    pub(super) async fn call(&mut self, name: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
+    pub(crate) async fn call(&mut self, name: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
         self.grpc.ready().await.unwrap();
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.token.clone());
