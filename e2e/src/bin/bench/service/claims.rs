@@ -32,6 +32,10 @@ use crate::spread::Spread;
 const READS: usize = 10_000;
 const READERS: usize = 8;
 
+/// As long as this no request may come, and how often that is looked for.
+const STILL: Duration = Duration::from_secs(1);
+const LOOKS: u32 = 60;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Number of hosts.
@@ -153,7 +157,7 @@ impl Round {
         });
         let answers = join_all(claims).await;
         let seconds = begin.elapsed().as_secs_f64();
-        let spent = Cost::now(service).await?;
+        let spent = Cost::settled(service).await?;
         let (mut given, mut durations) = (BTreeMap::new(), Vec::new());
         for answer in answers {
             let (number, answer, duration) = answer?;
@@ -299,6 +303,22 @@ impl Cost {
             requests,
             cpu: cpu.collect::<Result<_>>()?,
         })
+    }
+
+    /// When nothing more is asked: Events are told in the background, after the answer.
+    async fn settled(service: &Service) -> Result<Self> {
+        let mut last = Self::now(service).await?;
+        for _ in 0..LOOKS {
+            tokio::time::sleep(STILL).await;
+            let now = Self::now(service).await?;
+            if now.requests == last.requests {
+                return Ok(now);
+            }
+            last = now;
+        }
+        anyhow::bail!(
+            "the API server is still asked for hosts, Secrets or Events {LOOKS} s after the last claim"
+        )
     }
 }
 
