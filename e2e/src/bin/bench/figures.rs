@@ -73,7 +73,8 @@ struct Cost {
     peak: f64,
 }
 
-fn total(counts: &Counts) -> f64 {
+/// All of them together.
+pub(crate) fn total(counts: &Counts) -> f64 {
     // A sum of nothing is -0.
     counts.values().fold(0.0, |sum, count| sum + count)
 }
@@ -130,7 +131,7 @@ pub(crate) fn as_f64(number: usize) -> f64 {
 
 /// All phases with a new control plane, a new Ironic and a new bmo.
 pub(crate) async fn run(count: usize, idle: Duration) -> Result<Figures> {
-    let world = World::start(count).await?;
+    let world = World::start(count, |_, _, _| ()).await?;
     let mut figures = Figures::default();
     let mut life = Counts::new();
     let mut writes = Counts::new();

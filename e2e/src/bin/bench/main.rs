@@ -4,6 +4,7 @@
 //! * `life`: hosts on ironic-sim at zero latency, from creation to deletion
 //!   * `world`: the programs, and what is done to the hosts; `follow`: what a watch tells of them
 //!   * `figures`: the phases of one run
+//! * `machines`: Machines of Cluster API on such hosts, with its real core controllers and capm3
 //! * `service`: the HostService with a stored fleet: claims and reads of many callers, watchers
 //! * `count`: what it costs, told by bmo itself and, independently, by the API server, ironic-sim and the kernel;
 //!   `spread`: how long many things took
@@ -12,6 +13,7 @@
 mod count;
 mod figures;
 mod follow;
+mod machines;
 mod service;
 mod spread;
 mod targets;
@@ -46,6 +48,8 @@ struct Cli {
 enum Bench {
     /// The whole life of many hosts on ironic-sim at zero latency.
     Life(LifeArgs),
+    /// Machines of Cluster API, from creation to a Node on every host.
+    Machines(machines::Args),
     /// ClaimHost and GetHost of many callers at once.
     Claims(claims::Args),
     /// One change told to many watchers of WatchHosts.
@@ -69,6 +73,7 @@ impl Bench {
     fn title(&self) -> String {
         match self {
             Self::Life(args) => format!("{} hosts, ironic-sim at zero latency", args.hosts),
+            Self::Machines(args) => args.title(),
             Self::Claims(args) => args.title(),
             Self::Watches(args) => args.title(),
         }
@@ -77,6 +82,7 @@ impl Bench {
     async fn run(&self) -> Result<Figures> {
         match self {
             Self::Life(args) => figures::run(args.hosts, Duration::from_secs(args.idle)).await,
+            Self::Machines(args) => machines::run(args).await,
             Self::Claims(args) => claims::run(args).await,
             Self::Watches(args) => watches::run(args).await,
         }
@@ -88,6 +94,7 @@ impl Bench {
                 let smaller = args.compare.as_deref().map(Figures::read).transpose()?;
                 targets::life(args.hosts, medians, smaller.as_ref())
             }
+            Self::Machines(_) => targets::machines(medians),
             Self::Claims(_) => targets::claims(medians),
             Self::Watches(_) => targets::watches(medians),
         })

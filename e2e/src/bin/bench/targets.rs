@@ -86,6 +86,36 @@ pub(crate) fn life(hosts: usize, figures: &Figures, smaller: Option<&Figures>) -
     rows
 }
 
+/// Machines on hosts.
+pub(crate) fn machines(figures: &Figures) -> Vec<Row> {
+    use Aim::AtMost;
+    let aims = vec![
+        ("hosts given to two machines", "claims.double", AtMost(0.0)),
+        (
+            "a free host is taken by a machine that waits, ms",
+            "woken.worst",
+            AtMost(1000.0),
+        ),
+        (
+            "idle: requests of capm3 besides Leases",
+            "idle.requests",
+            AtMost(0.0),
+        ),
+        (
+            "idle: calls of the HostService by capm3",
+            "idle.calls",
+            AtMost(0.0),
+        ),
+        (
+            "idle: requests of capm3 to workload clusters besides watches",
+            "idle.workload",
+            AtMost(0.0),
+        ),
+        ("idle: CPU of capm3, % of a core", "idle.cpu", AtMost(1.0)),
+    ];
+    compare(figures, aims)
+}
+
 /// Claims and reads of many callers.
 pub(crate) fn claims(figures: &Figures) -> Vec<Row> {
     use Aim::{AtLeast, AtMost};

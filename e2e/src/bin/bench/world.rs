@@ -8,24 +8,28 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use metal3_api::metal3::host::BareMetalHost;
+use metal3_testkit::certs::{self, ServerDir};
 use metal3_testkit::process::{Process, Program};
-use metal3_testkit::{ControlPlane, Rules, certs, http, port, wait, workspace};
+use metal3_testkit::{ControlPlane, Rules, http, port, wait, workspace};
 use serde_json::{Value, json};
 
 use crate::count::{self, Counts};
-use crate::follow::Followed;
+use crate::follow::{self, Followed, Seen};
 
-const NAMESPACE: &str = "bench";
-const BOUND: Duration = Duration::from_secs(3600);
+pub(crate) const NAMESPACE: &str = "bench";
+pub(crate) const BOUND: Duration = Duration::from_secs(3600);
 /// The author of the objects is not what is measured.
-const WRITERS: usize = 16;
+pub(crate) const WRITERS: usize = 16;
 
 pub(crate) struct World {
-    plane: ControlPlane,
+    pub(crate) plane: ControlPlane,
     hosts: Api<BareMetalHost>,
     secrets: Api<Secret>,
-    pub(crate) followed: Followed,
+    pub(crate) followed: Followed<Seen>,
     pub(crate) metrics: String,
+    /// Where its HostService is.
+    pub(crate) grpc: u16,
+    pub(crate) certificates: ServerDir,
     ready: String,
     sim: Process,
     sim_url: String,
@@ -33,7 +37,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(count: usize) -> Result<Self> {
+    /// Everything without a host. `told`: what is to be done when one changes.
+    pub(crate) async fn start(
+        count: usize,
+        told: impl FnMut(&str, Option<&Seen>, Option<&Seen>) + Send + 'static,
+    ) -> Result<Self> {
         let plane = ControlPlane::start().await?;
         plane
             .install_crds(&workspace().join("charts/metal3-crds/templates"))
@@ -77,8 +85,10 @@ impl World {
         let world = Self {
             hosts: Api::namespaced(client.clone(), NAMESPACE),
             secrets: Api::namespaced(client.clone(), NAMESPACE),
-            followed: Followed::start(client, NAMESPACE),
+            followed: Followed::start(follow::hosts(client, NAMESPACE), Seen::of, told),
             metrics: format!("http://127.0.0.1:{metrics}/metrics"),
+            grpc,
+            certificates,
             ready: format!("http://127.0.0.1:{health}/readyz"),
             sim_url: format!("http://127.0.0.1:{sim_port}/sim/v1"),
             plane,
