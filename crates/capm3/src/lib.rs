@@ -5,7 +5,8 @@
 //! * `machine/`, `cluster/` and `remediation/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
 //!   decides. `queue.rs` is what they have in common, `objects.rs` what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
-//! * `workload/` looks at the Nodes of workload clusters.
+//! * `workload/` looks at the Nodes of workload clusters; `label_sync/` keeps the labels of hosts on them.
+//! * [`reference`] makes the documentation of the flags.
 //! * `webhook.rs` converts and admits objects, `migrate.rs` stores old ones anew.
 
 mod args;
@@ -19,6 +20,7 @@ mod metrics;
 mod migrate;
 mod objects;
 mod queue;
+pub mod reference;
 mod remediation;
 mod run;
 mod wake;

@@ -20,32 +20,30 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         ("reasons.md".to_owned(), reasons::markdown().into_bytes()),
         ("values.md".to_owned(), values::markdown(root)?.into_bytes()),
     ]);
-    pages.extend(of_bmo(root)?);
+    let folder = Folder::new(root)?;
+    let [mut flags, metrics] = told(&folder, "metal3-bmo", "reference", ["flags.md", "metrics.md"])?;
+    let [of_capm3] = told(&folder, "metal3-capm3", "capm3_reference", ["flags.capm3.md"])?;
+    flags.push(b'\n');
+    flags.extend(of_capm3);
+    pages.extend([("flags.md".to_owned(), flags), ("metrics.md".to_owned(), metrics)]);
     Ok(pages)
 }
 
-/// What bmo tells of itself. It is asked by running it: were it a part of this program, a generated file that does not
+/// What a program tells of itself. It is asked by running it: were it a part of this one, a generated file that does not
 /// compile could not be generated again.
-fn of_bmo(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let folder = Folder::new(root)?;
+fn told<const N: usize>(
+    folder: &Folder,
+    package: &str,
+    example: &str,
+    pages: [&str; N],
+) -> Result<[Vec<u8>; N]> {
     let target = folder.0.to_string_lossy();
-    cargo_output(&[
-        "run",
-        "-q",
-        "-p",
-        "metal3-bmo",
-        "--example",
-        "reference",
-        "--",
-        &target,
-    ])?;
-    ["flags.md", "metrics.md"]
-        .into_iter()
-        .map(|name| {
-            let page = fs::read(folder.0.join(name)).with_context(|| format!("bmo wrote no {name}"))?;
-            Ok((name.to_owned(), page))
-        })
-        .collect()
+    cargo_output(&["run", "-q", "-p", package, "--example", example, "--", &target])?;
+    let mut written = pages.map(|_| Vec::new());
+    for (page, name) in written.iter_mut().zip(pages) {
+        *page = fs::read(folder.0.join(name)).with_context(|| format!("{package} wrote no {name}"))?;
+    }
+    Ok(written)
 }
 
 /// A folder that goes with its owner.

@@ -74,6 +74,8 @@ fn the_schemas_name_the_field() {
     let capm3 = [
         ("watchNamespaces={a,b}", "/watchNamespaces"),
         ("fastTrack=sometimes", "/fastTrack"),
+        ("failureDomainPolicy=always", "/failureDomainPolicy"),
+        ("nodeReuseTimeout=6 hours", "/nodeReuseTimeout"),
         ("hostService.address=bmo:8443", "/hostService/address"),
         ("tls.caBundle=LS0t", "/tls/caBundle"),
         ("metrics.secure=tls", "/metrics/secure"),
