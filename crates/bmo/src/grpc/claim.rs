@@ -63,6 +63,10 @@ use super::store::Store;
 /// How long a watch may lag behind a write until the caller is sent to try again: some deal less than a call may take.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
+/// The same, for a claim that finds no host and whose caller has seen more. Half of what a client gives its first attempt: it
+/// is to have an answer, and to ask nobody else, also when no watch comes to that revision any more.
+const SEEN_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long a second host is left to those who may still be at work on it: far longer than a call may take.
 const STRAY_AFTER: Duration = Duration::from_secs(120);
 
@@ -84,7 +88,13 @@ pub(super) trait Records: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<bool, Status>> + Send;
     /// Whether the watch came to a revision in time.
-    fn shown(&self, index: &HostIndex, namespace: &str, revision: u64) -> impl Future<Output = bool> + Send;
+    fn shown(
+        &self,
+        index: &HostIndex,
+        namespace: &str,
+        revision: u64,
+        within: Duration,
+    ) -> impl Future<Output = bool> + Send;
 }
 
 impl Records for Store {
@@ -100,9 +110,9 @@ impl Records for Store {
         self.had(&key(host), consumer, revision).await
     }
 
-    async fn shown(&self, index: &HostIndex, namespace: &str, revision: u64) -> bool {
+    async fn shown(&self, index: &HostIndex, namespace: &str, revision: u64, within: Duration) -> bool {
         let reached = index.reaches(namespace, revision);
-        tokio::time::timeout(SHOWN_WITHIN, reached).await.is_ok()
+        tokio::time::timeout(within, reached).await.is_ok()
     }
 }
 

@@ -16,6 +16,7 @@ mod chaos;
 mod check;
 mod claim;
 mod claim_late;
+mod claim_seen;
 mod crash;
 mod errors;
 mod grpc_bad_input;

@@ -19,7 +19,7 @@ use super::locks::{Locks, Taken};
 use super::settle::{Kept, Verdict, kept, verdict};
 use super::strays::Strays;
 use super::tables::Tables;
-use super::{Records, same};
+use super::{Records, SEEN_WITHIN, SHOWN_WITHIN, same};
 
 /// Claims written at the same time: more only queue at the API server, which turns some away then.
 const WRITERS: usize = 32;
@@ -82,7 +82,8 @@ impl<R: Records> Allocator<R> {
                 {
                     // Perhaps this replica has only not been told yet what the caller was. When that takes too long, or was
                     // about a host that is gone, what is known counts.
-                    self.records.shown(&self.index, &request.namespace, seen).await;
+                    let (index, namespace) = (&self.index, &request.namespace);
+                    self.records.shown(index, namespace, seen, SEEN_WITHIN).await;
                     continue;
                 }
                 taken?
@@ -267,7 +268,8 @@ impl<R: Records> Allocator<R> {
     /// Waits until the watch of this replica has come to a revision of the call's namespace.
     async fn shown(&self, call: &Call<'_>, revision: u64) -> Result<(), Status> {
         let namespace = &call.request.namespace;
-        if self.records.shown(&self.index, namespace, revision).await {
+        let reached = self.records.shown(&self.index, namespace, revision, SHOWN_WITHIN);
+        if reached.await {
             return Ok(());
         }
         let message = format!(

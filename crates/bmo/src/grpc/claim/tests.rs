@@ -2,6 +2,7 @@
 //! stop between any two steps, listings, restarts, other writers.
 
 mod model;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

@@ -120,7 +120,7 @@ impl Records for Line {
             .is_some_and(|owner| owner.same_object(consumer)))
     }
 
-    async fn shown(&self, index: &HostIndex, namespace: &str, revision: u64) -> bool {
+    async fn shown(&self, index: &HostIndex, namespace: &str, revision: u64, _: Duration) -> bool {
         let mut reached = std::pin::pin!(index.reaches(namespace, revision));
         std::future::poll_fn(|context| match reached.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(true),
