@@ -59,6 +59,8 @@ pub enum Fate {
     /// The server sees the request, and the program gets what comes back whenever [`Gate::hold`] does not hold it back: a
     /// watch of that kind tells everything, but late.
     Late,
+    /// The server never sees the request, and the program gets this JSON.
+    Answer(&'static str),
 }
 
 /// Who decides.
@@ -178,6 +180,10 @@ async fn relay(
                         }
                         Fate::DieAfter => doomed = Some(passing),
                         Fate::Vanish => return vanish(&mut from_client).await,
+                        Fate::Answer(json) => {
+                            to_client.write_all(answer(json).as_bytes()).await?;
+                            continue;
+                        }
                     }
                 }
                 to_server.write_all(&up[..read]).await?;
@@ -198,6 +204,11 @@ async fn relay(
             }
         }
     }
+}
+
+fn answer(json: &str) -> String {
+    let length = json.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")
 }
 
 /// Keeps the connection open until the client closes it.
