@@ -81,6 +81,9 @@ pub struct Args {
     /// Metal3Remediations worked on at once.
     #[arg(long, default_value_t = 10)]
     pub metal3remediation_concurrency: u16,
+    /// Metal3MachineTemplates whose changes are carried to their machines at once.
+    #[arg(long, default_value_t = 10)]
+    pub metal3machinetemplate_concurrency: u16,
     /// Port of the webhooks; 0 turns them off.
     #[arg(long, default_value_t = 9443)]
     pub webhook_port: u16,
@@ -177,9 +180,6 @@ pub struct UnusedArgs {
     /// Accepted for compatibility; label synchronisation comes with a later release.
     #[arg(long)]
     pub metal3labelsync_concurrency: Option<u16>,
-    /// Accepted for compatibility; template synchronisation comes with a later release.
-    #[arg(long)]
-    pub metal3machinetemplate_concurrency: Option<u16>,
     /// Accepted for compatibility; address pools come with a later release.
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bmh_name_based_preallocation: bool,
@@ -251,7 +251,6 @@ impl Args {
             metal3datatemplate_concurrency,
             metal3data_concurrency,
             metal3labelsync_concurrency,
-            metal3machinetemplate_concurrency,
             enable_bmh_name_based_preallocation,
         } = &self.unused;
         for (flag, given) in [
@@ -273,10 +272,6 @@ impl Args {
             (
                 "--metal3labelsync-concurrency",
                 metal3labelsync_concurrency.is_some(),
-            ),
-            (
-                "--metal3machinetemplate-concurrency",
-                metal3machinetemplate_concurrency.is_some(),
             ),
             (
                 "--enable-bmh-name-based-preallocation",

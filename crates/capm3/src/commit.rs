@@ -50,12 +50,22 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Something changed meanwhile: try again at once.
-    fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 409)
     }
 
-    fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 404)
+    }
+
+    /// Why Kubernetes does not take what we wrote, however often we try.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Kubernetes(error @ kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                Some(brief(error))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -115,16 +125,10 @@ impl<K: Kind> Committer<K> {
 
     /// The watch may lag behind our own writes; deciding on the older object would repeat what was done.
     pub(crate) fn newest(&self, cached: &K) -> Arc<K> {
-        let version = |object: &K| {
-            object
-                .resource_version()
-                .and_then(|version| version.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
         let key = Key::of(cached);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         match written.get(&key) {
-            Some(own) if own.uid() == cached.uid() && version(own) > version(cached) => Arc::clone(own),
+            Some(own) if own.uid() == cached.uid() && version::<K>(own) > version(cached) => Arc::clone(own),
             Some(_) => {
                 written.remove(&key);
                 Arc::new(cached.clone())
@@ -260,7 +264,13 @@ impl<K: Kind> Committer<K> {
         self.metrics.wrote(self.name, part);
         object.meta_mut().managed_fields = None;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(Key::of(&object), Arc::new(object.clone()));
+        // Of two controllers that write the same object, the first may hear of it last.
+        let stale = written
+            .get(&Key::of(&object))
+            .is_some_and(|known| known.uid() == object.uid() && version::<K>(known) > version(&object));
+        if !stale {
+            written.insert(Key::of(&object), Arc::new(object.clone()));
+        }
         object
     }
 
@@ -269,5 +279,48 @@ impl<K: Kind> Committer<K> {
             self.client.clone(),
             object.meta().namespace.as_deref().unwrap_or_default(),
         )
+    }
+}
+
+/// Grows with each write of an object.
+fn version<K: Resource>(object: &K) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use metal3_api::infra::v1beta2::Metal3Machine;
+
+    use super::*;
+
+    fn machine(uid: &str, version: &str) -> Metal3Machine {
+        Metal3Machine {
+            metadata: ObjectMeta {
+                name: Some("m".into()),
+                uid: Some(uid.into()),
+                resource_version: Some(version.into()),
+                ..ObjectMeta::default()
+            },
+            ..Metal3Machine::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_what_was_read_and_written_counts_in_whatever_order_it_is_heard_of() {
+        let nowhere = kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"));
+        let client = Client::try_from(nowhere).unwrap();
+        let committer = Committer::new(client, Leadership::always(), Capm3Metrics::default(), "metal3machine");
+        let newest = |cached: &Metal3Machine| committer.newest(cached).resource_version().unwrap();
+        for heard in ["9", "11", "10"] {
+            committer.remember("metadata", machine("u", heard));
+        }
+        assert_eq!(newest(&machine("u", "9")), "11");
+        // Another object of that name.
+        assert_eq!(newest(&machine("v", "5")), "5");
+        committer.remember("metadata", machine("v", "6"));
+        assert_eq!(newest(&machine("v", "5")), "6");
+        assert_eq!(newest(&machine("v", "7")), "7");
+        assert_eq!(newest(&machine("v", "5")), "5", "what the watch has caught up with is forgotten");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! * [`run`] starts everything; [`Args`] are the flags and variables.
 //! * [`check()`] looks at running webhooks and at the HostService, for `helm test`.
-//! * `machine/`, `cluster/` and `remediation/` are the controllers: they perform what `metal3-capm3-core` asks and commit what it
-//!   decides. `queue.rs` is what they have in common, `objects.rs` what they read, `wake.rs` how they are woken.
+//! * `machine/`, `cluster/`, `remediation/` and `template/` are the controllers: they perform what `metal3-capm3-core` asks and
+//!   commit what it decides. `queue.rs` is what they have in common, `objects.rs` what they read, `wake.rs` how they are woken.
 //! * `hosts/` speaks to the HostService; there is no other way to a host, and no permission on `metal3.io`.
 //! * `workload/` looks at the Nodes of workload clusters; `label_sync/` keeps the labels of hosts on them.
 //! * [`reference`] makes the documentation of the flags.
@@ -23,6 +23,7 @@ mod queue;
 pub mod reference;
 mod remediation;
 mod run;
+mod template;
 mod wake;
 mod watch;
 mod webhook;

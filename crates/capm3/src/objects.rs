@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
 use metal3_api::capi::{Cluster, ContractVersionedObjectReference, Machine};
-use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine, Metal3Remediation};
+use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine, Metal3MachineTemplate, Metal3Remediation};
 use metal3_api::names;
-use metal3_capm3_core::{cluster, machine};
+use metal3_capm3_core::{cluster, machine, template_sync};
 use tokio::sync::watch;
 
 use crate::commit::Failure;
@@ -19,7 +20,7 @@ use crate::commit::Failure;
 const WATCH_FILTER: &str = "cluster.x-k8s.io/watch-filter";
 
 /// The stores that must be complete before anything is decided.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// An object as it arrives: one that cannot be read must not stop the others.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -64,6 +65,7 @@ pub(crate) struct Objects {
     pub(crate) metal3_machines: Store<Guarded<Metal3Machine>>,
     pub(crate) metal3_clusters: Store<Guarded<Metal3Cluster>>,
     pub(crate) remediations: Store<Guarded<Metal3Remediation>>,
+    pub(crate) templates: Store<Guarded<Metal3MachineTemplate>>,
     pub(crate) machines: Store<Guarded<Machine>>,
     pub(crate) clusters: Store<Guarded<Cluster>>,
     /// How many of them are complete.
@@ -94,6 +96,35 @@ impl Objects {
 
     pub(crate) fn metal3_machine(&self, key: &Key) -> Result<Option<Metal3Machine>, Failure> {
         read(&self.metal3_machines, "Metal3Machine", &key.namespace, &key.name)
+    }
+
+    /// The Cluster that a Metal3Machine belongs to, if it is known and can be read.
+    pub(crate) fn cluster_of(&self, machine: &Metal3Machine) -> Option<Cluster> {
+        let namespace = machine.metadata.namespace.as_deref().unwrap_or_default();
+        let owner = machine::owner_name(machine);
+        let owner = owner.and_then(|name| self.machines.get(&Key::new(namespace, name).reference()));
+        let owner = owner.as_deref().and_then(|owner| owner.0.as_ref().ok());
+        let cluster = machine::cluster_name(machine, owner);
+        self.cluster(namespace, cluster).ok().flatten()
+    }
+
+    /// The Metal3Machines that were cloned from a template.
+    pub(crate) fn clones_of(&self, template: &Key) -> Vec<Arc<Guarded<Metal3Machine>>> {
+        self.metal3_machines.state_filter(|machine| {
+            let Ok(machine) = &machine.0 else { return false };
+            machine.metadata.namespace.as_ref() == Some(&template.namespace)
+                && template_sync::template_name(machine) == Some(&template.name)
+        })
+    }
+
+    /// The template of a Metal3Machine, if the machine is not as the template has it.
+    pub(crate) fn template_ahead_of(&self, machine: &Key) -> Option<Key> {
+        let namespace = &machine.namespace;
+        let machine = self.metal3_machines.get(&machine.reference())?;
+        let machine = machine.0.as_ref().ok()?;
+        let key = Key::new(namespace, template_sync::template_name(machine)?);
+        let template = self.templates.get(&key.reference())?;
+        template_sync::is_behind(template.0.as_ref().ok()?, machine).then_some(key)
     }
 
     /// The infrastructure that a Cluster refers to.
@@ -240,14 +271,26 @@ mod tests {
         let label = json!({"cluster.x-k8s.io/cluster-name": "c"});
         let owner =
             json!([{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine", "name": "m", "uid": "u"}]);
+        let cloned = json!({
+            "cluster.x-k8s.io/cloned-from-name": "t",
+            "cluster.x-k8s.io/cloned-from-groupkind": "Metal3MachineTemplate.infrastructure.cluster.x-k8s.io",
+        });
+        let mode = json!({"automatedCleaningMode": "disabled"});
         Objects {
             metal3_machines: store(&[
-                json!({"metadata": {"namespace": "ns", "name": "owned", "ownerReferences": owner}, "spec": {}}),
-                json!({"metadata": {"namespace": "ns", "name": "labelled", "labels": label}, "spec": {}}),
-                json!({"metadata": {"namespace": "other", "name": "elsewhere", "labels": label}, "spec": {}}),
+                json!({"metadata": {
+                    "namespace": "ns", "name": "owned", "ownerReferences": owner, "annotations": cloned}, "spec": {}}),
+                json!({"metadata": {
+                    "namespace": "ns", "name": "labelled", "labels": label, "annotations": cloned}, "spec": mode}),
+                json!({"metadata": {
+                    "namespace": "other", "name": "elsewhere", "labels": label, "annotations": cloned}, "spec": {}}),
             ]),
             metal3_clusters: store(&[]),
             remediations: store(&[]),
+            templates: store(&[
+                json!({"metadata": {"namespace": "ns", "name": "t"}, "spec": {"template": {"spec": mode}}}),
+                json!({"metadata": {"namespace": "other", "name": "t"}, "spec": {"template": {"spec": {}}}}),
+            ]),
             machines: store(&[json!({
                 "metadata": {"namespace": "ns", "name": "m", "labels": label},
                 "spec": {"clusterName": "c", "infrastructureRef": {"kind": "Metal3Machine", "name": "owned"}},
@@ -287,6 +330,33 @@ mod tests {
         assert_eq!(names, ["labelled", "owned"]);
         assert_eq!(objects.count_machines("ns", "c"), 1);
         assert_eq!(objects.count_machines("other", "c"), 0);
+    }
+
+    #[test]
+    fn clones_are_found_and_those_that_are_not_like_their_template() {
+        let objects = objects();
+        let clones = objects.clones_of(&Key::new("ns", "t"));
+        let mut clones: Vec<_> = clones.iter().map(|machine| machine.name_any()).collect();
+        clones.sort();
+        assert_eq!(clones, ["labelled", "owned"]);
+        assert_eq!(objects.clones_of(&Key::new("ns", "u")).len(), 0);
+        let ahead = |namespace, name| objects.template_ahead_of(&Key::new(namespace, name));
+        assert_eq!(ahead("ns", "owned"), Some(Key::new("ns", "t")));
+        for (namespace, name) in [("ns", "labelled"), ("other", "elsewhere"), ("ns", "missing")] {
+            assert_eq!(ahead(namespace, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_of_a_machine_is_found_by_its_owner_and_without_it_by_label() {
+        let objects = objects();
+        let cluster = |namespace, name| {
+            let machine = objects.metal3_machine(&Key::new(namespace, name)).unwrap().unwrap();
+            objects.cluster_of(&machine).map(|cluster| cluster.name_any())
+        };
+        assert_eq!(cluster("ns", "owned").as_deref(), Some("c"));
+        assert_eq!(cluster("ns", "labelled").as_deref(), Some("c"));
+        assert_eq!(cluster("other", "elsewhere"), None);
     }
 
     #[test]

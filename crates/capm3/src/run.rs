@@ -26,7 +26,7 @@ use crate::queue::{Queue, Reconcile};
 use crate::wake::Wakes;
 use crate::watch::{Watch, Watched};
 use crate::workload::Workloads;
-use crate::{Args, cluster, machine, remediation, webhook};
+use crate::{Args, cluster, machine, remediation, template, webhook};
 
 /// Upstream's name, so that a rolling upgrade never has two leaders.
 const LEASE: &str = "controller-leader-election-capm3";
@@ -88,8 +88,17 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     let queue = common.queue(controller, args.metal3remediation_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.remediations, shutdown.clone()));
+    let machines = Arc::new(common.committer("metal3machine"));
+    let controller = template::Controller {
+        committer: common.committer("metal3machinetemplate"),
+        machines: Arc::clone(&machines),
+        objects: objects.clone(),
+        watch_filter: args.watch_filter.clone(),
+    };
+    let queue = common.queue(controller, args.metal3machinetemplate_concurrency);
+    tasks.spawn(queue.name(), queue.run(woken.templates, shutdown.clone()));
     let controller = machine::Controller {
-        committer: common.committer("metal3machine"),
+        committer: machines,
         objects: objects.clone(),
         hosts: hosts.clone(),
         workloads,
@@ -267,12 +276,14 @@ fn watch_all(
     let (metal3_machines, metal3_machine_writer) = reflector::store();
     let (metal3_clusters, metal3_cluster_writer) = reflector::store();
     let (remediations, remediation_writer) = reflector::store();
+    let (templates, template_writer) = reflector::store();
     let (machines, machine_writer) = reflector::store();
     let (clusters, cluster_writer) = reflector::store();
     let objects = Objects {
         metal3_machines,
         metal3_clusters,
         remediations,
+        templates,
         machines,
         clusters,
         listed: watch::Sender::default(),
@@ -290,6 +301,7 @@ fn watch_all(
     watching.start("metal3machines", metal3_machine_writer);
     watching.start("metal3clusters", metal3_cluster_writer);
     watching.start("metal3remediations", remediation_writer);
+    watching.start("metal3machinetemplates", template_writer);
     watching.start("machines", machine_writer);
     watching.start("clusters", cluster_writer);
     objects

@@ -20,6 +20,7 @@ pub(crate) struct Wakes {
     pub(crate) machines: UnboundedSender<Key>,
     pub(crate) clusters: UnboundedSender<Key>,
     pub(crate) remediations: UnboundedSender<Key>,
+    pub(crate) templates: UnboundedSender<Key>,
     pub(crate) following: Arc<Following>,
     pub(crate) waiting: Arc<Waiting>,
 }
@@ -29,6 +30,7 @@ pub(crate) struct Woken {
     pub(crate) machines: UnboundedReceiver<Key>,
     pub(crate) clusters: UnboundedReceiver<Key>,
     pub(crate) remediations: UnboundedReceiver<Key>,
+    pub(crate) templates: UnboundedReceiver<Key>,
 }
 
 impl Wakes {
@@ -36,11 +38,13 @@ impl Wakes {
         let (machines, machines_woken) = mpsc::unbounded_channel();
         let (clusters, clusters_woken) = mpsc::unbounded_channel();
         let (remediations, remediations_woken) = mpsc::unbounded_channel();
+        let (templates, templates_woken) = mpsc::unbounded_channel();
         let wakes = Self {
             leadership,
             machines,
             clusters,
             remediations,
+            templates,
             following: Arc::default(),
             waiting: Arc::default(),
         };
@@ -48,6 +52,7 @@ impl Wakes {
             machines: machines_woken,
             clusters: clusters_woken,
             remediations: remediations_woken,
+            templates: templates_woken,
         };
         (wakes, woken)
     }
@@ -62,6 +67,10 @@ impl Wakes {
 
     pub(crate) fn remediation(&self, key: Key) {
         self.send(&self.remediations, key);
+    }
+
+    pub(crate) fn template(&self, key: Key) {
+        self.send(&self.templates, key);
     }
 
     pub(crate) fn cluster(&self, key: Key) {

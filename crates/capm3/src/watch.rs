@@ -239,8 +239,22 @@ impl Watched for metal3_api::infra::v1beta2::Metal3Machine {
         mark_metadata(&self.metadata, hasher);
     }
 
+    fn wake(&self, objects: &Objects, wakes: &Wakes) {
+        let key = Key::of(self);
+        if let Some(template) = objects.template_ahead_of(&key) {
+            wakes.template(template);
+        }
+        wakes.machine(key);
+    }
+}
+
+impl Watched for metal3_api::infra::v1beta2::Metal3MachineTemplate {
+    fn mark(&self, hasher: &mut DefaultHasher) {
+        mark_metadata(&self.metadata, hasher);
+    }
+
     fn wake(&self, _: &Objects, wakes: &Wakes) {
-        wakes.machine(Key::of(self));
+        wakes.template(Key::of(self));
     }
 }
 
@@ -333,6 +347,10 @@ impl Watched for Cluster {
         }
         let key = Key::of(self);
         for machine in objects.machines_of(&key.namespace, &key.name) {
+            // It may have waited for the end of a pause.
+            if let Some(template) = objects.template_ahead_of(&machine) {
+                wakes.template(template);
+            }
             wakes.machine(machine);
         }
     }

@@ -25,7 +25,8 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// The controller of Metal3Machines.
 pub(crate) struct Controller {
-    pub(crate) committer: Committer<Metal3Machine>,
+    /// Shared with those who write machines besides.
+    pub(crate) committer: Arc<Committer<Metal3Machine>>,
     pub(crate) objects: Objects,
     pub(crate) hosts: Hosts,
     pub(crate) workloads: Workloads,
