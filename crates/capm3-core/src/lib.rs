@@ -16,6 +16,7 @@ pub mod admission;
 pub mod cluster;
 pub mod condition;
 pub mod host;
+pub mod label_sync;
 pub mod machine;
 pub mod node;
 pub mod remediation;

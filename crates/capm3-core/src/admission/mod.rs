@@ -11,12 +11,23 @@ use metal3_api::infra::v1beta2::{
     Image, Metal3ClusterSpec, Metal3ClusterTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec,
 };
 
+use crate::label_sync::{Prefixes, events};
+
 /// Port of an API server when the user gives none.
 pub const DEFAULT_PORT: i32 = 6443;
 
 /// Why a Metal3Cluster is refused.
 pub fn cluster(spec: &Metal3ClusterSpec) -> Vec<String> {
     endpoint(spec, "spec.controlPlaneEndpoint", Port::Defaulted)
+}
+
+/// What of the prefixes that a Metal3Cluster asks for will have no effect. It is accepted, as by upstream: the others work.
+pub fn label_sync_warnings(asked: &str) -> Vec<String> {
+    let (_, malformed) = Prefixes::read(asked);
+    if malformed.is_empty() {
+        return Vec::new();
+    }
+    vec![events::invalid(&malformed).message]
 }
 
 /// Why a Metal3ClusterTemplate is refused. Its port is not defaulted.
