@@ -161,6 +161,8 @@ async fn bind(stack: &Stack, hosts: usize, clusters: usize, figures: &mut Figure
         .await?;
     let running = begin.elapsed().as_secs_f64();
     stack.world.quiet().await?;
+    // Objects are still converted for those who watch the older version, of whom there are none.
+    stack.calm().await?;
     let spent = stack.spent(&mark).await?;
     let taken = stack.history.taken().len();
     ensure!(

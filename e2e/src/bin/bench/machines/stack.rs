@@ -128,7 +128,7 @@ impl Stack {
         Ok((calls, passes))
     }
 
-    /// Waits until the API servers have done what new kinds and webhooks give them to do.
+    /// Waits until the API servers have done what new kinds and many writes give them to do: they go on after the answer.
     pub(super) async fn calm(&self) -> Result<()> {
         let busy = async || -> Result<f64> {
             let before = self.cpu()?;
