@@ -18,6 +18,7 @@ mod claim;
 mod claim_late;
 mod claim_seen;
 mod crash;
+mod claim_stray;
 mod errors;
 mod grpc_bad_input;
 mod grpc_calls;
