@@ -84,6 +84,9 @@ pub struct Args {
     /// Metal3MachineTemplates whose changes are carried to their machines at once.
     #[arg(long, default_value_t = 10)]
     pub metal3machinetemplate_concurrency: u16,
+    /// Metal3Machines whose Nodes are compared with their hosts at once, for labels.
+    #[arg(long, default_value_t = 10)]
+    pub metal3labelsync_concurrency: u16,
     /// Port of the webhooks; 0 turns them off.
     #[arg(long, default_value_t = 9443)]
     pub webhook_port: u16,
@@ -177,9 +180,6 @@ pub struct UnusedArgs {
     /// Accepted for compatibility; data come with a later release.
     #[arg(long)]
     pub metal3data_concurrency: Option<u16>,
-    /// Accepted for compatibility; label synchronisation comes with a later release.
-    #[arg(long)]
-    pub metal3labelsync_concurrency: Option<u16>,
     /// Accepted for compatibility; address pools come with a later release.
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bmh_name_based_preallocation: bool,
@@ -250,7 +250,6 @@ impl Args {
             log_text_info_buffer_size,
             metal3datatemplate_concurrency,
             metal3data_concurrency,
-            metal3labelsync_concurrency,
             enable_bmh_name_based_preallocation,
         } = &self.unused;
         for (flag, given) in [
@@ -269,10 +268,6 @@ impl Args {
                 metal3datatemplate_concurrency.is_some(),
             ),
             ("--metal3data-concurrency", metal3data_concurrency.is_some()),
-            (
-                "--metal3labelsync-concurrency",
-                metal3labelsync_concurrency.is_some(),
-            ),
             (
                 "--enable-bmh-name-based-preallocation",
                 *enable_bmh_name_based_preallocation,

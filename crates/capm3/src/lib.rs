@@ -15,6 +15,7 @@ mod cluster;
 mod commit;
 mod hosts;
 mod interruptions;
+mod label_sync;
 mod machine;
 mod metrics;
 mod migrate;

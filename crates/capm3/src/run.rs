@@ -26,7 +26,7 @@ use crate::queue::{Queue, Reconcile};
 use crate::wake::Wakes;
 use crate::watch::{Watch, Watched};
 use crate::workload::Workloads;
-use crate::{Args, cluster, machine, remediation, template, webhook};
+use crate::{Args, cluster, label_sync, machine, remediation, template, webhook};
 
 /// Upstream's name, so that a rolling upgrade never has two leaders.
 const LEASE: &str = "controller-leader-election-capm3";
@@ -97,6 +97,15 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     let queue = common.queue(controller, args.metal3machinetemplate_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.templates, shutdown.clone()));
+    let controller = label_sync::Controller::new(
+        common.committer("metal3labelsync"),
+        common.committer("metal3labelsync"),
+        objects.clone(),
+        hosts.labels.clone(),
+        workloads.clone(),
+    );
+    let queue = common.queue(controller, args.metal3labelsync_concurrency);
+    tasks.spawn(queue.name(), queue.run(woken.labels, shutdown.clone()));
     let controller = machine::Controller {
         committer: machines,
         objects: objects.clone(),

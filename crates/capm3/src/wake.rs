@@ -21,6 +21,7 @@ pub(crate) struct Wakes {
     pub(crate) clusters: UnboundedSender<Key>,
     pub(crate) remediations: UnboundedSender<Key>,
     pub(crate) templates: UnboundedSender<Key>,
+    pub(crate) labels: UnboundedSender<Key>,
     pub(crate) following: Arc<Following>,
     pub(crate) waiting: Arc<Waiting>,
 }
@@ -31,6 +32,7 @@ pub(crate) struct Woken {
     pub(crate) clusters: UnboundedReceiver<Key>,
     pub(crate) remediations: UnboundedReceiver<Key>,
     pub(crate) templates: UnboundedReceiver<Key>,
+    pub(crate) labels: UnboundedReceiver<Key>,
 }
 
 impl Wakes {
@@ -39,12 +41,14 @@ impl Wakes {
         let (clusters, clusters_woken) = mpsc::unbounded_channel();
         let (remediations, remediations_woken) = mpsc::unbounded_channel();
         let (templates, templates_woken) = mpsc::unbounded_channel();
+        let (labels, labels_woken) = mpsc::unbounded_channel();
         let wakes = Self {
             leadership,
             machines,
             clusters,
             remediations,
             templates,
+            labels,
             following: Arc::default(),
             waiting: Arc::default(),
         };
@@ -53,6 +57,7 @@ impl Wakes {
             clusters: clusters_woken,
             remediations: remediations_woken,
             templates: templates_woken,
+            labels: labels_woken,
         };
         (wakes, woken)
     }
@@ -63,6 +68,17 @@ impl Wakes {
             self.remediation(remediation);
         }
         self.send(&self.machines, key);
+    }
+
+    /// A machine whose host and Node may not have the same labels any more.
+    pub(crate) fn labels(&self, key: Key) {
+        self.send(&self.labels, key);
+    }
+
+    /// A machine, in all respects: it changed, or an object around it did.
+    pub(crate) fn all_of(&self, machine: Key) {
+        self.labels(machine.clone());
+        self.machine(machine);
     }
 
     pub(crate) fn remediation(&self, key: Key) {

@@ -244,7 +244,7 @@ impl Watched for metal3_api::infra::v1beta2::Metal3Machine {
         if let Some(template) = objects.template_ahead_of(&key) {
             wakes.template(template);
         }
-        wakes.machine(key);
+        wakes.all_of(key);
     }
 }
 
@@ -267,7 +267,7 @@ impl Watched for metal3_api::infra::v1beta2::Metal3Cluster {
         wakes.cluster(Key::of(self));
         if let Some(cluster) = cluster_key(self) {
             for machine in objects.machines_of(&cluster.namespace, &cluster.name) {
-                wakes.machine(machine);
+                wakes.all_of(machine);
             }
         }
     }
@@ -289,15 +289,13 @@ impl Watched for metal3_api::infra::v1beta2::Metal3Remediation {
 
 impl Watched for Machine {
     fn mark(&self, hasher: &mut DefaultHasher) {
-        let has_node = self
-            .status
-            .as_ref()
-            .is_some_and(|status| status.node_ref.is_some());
+        let status = self.status.as_ref();
+        let node = status.and_then(|status| Some(&status.node_ref.as_ref()?.name));
         let spec = &self.spec;
         (
             &self.metadata.uid,
             self.metadata.deletion_timestamp.is_some(),
-            has_node,
+            node,
         )
             .hash(hasher);
         (
@@ -311,7 +309,7 @@ impl Watched for Machine {
 
     fn wake(&self, _: &Objects, wakes: &Wakes) {
         if let Some(key) = metal3_machine_key(self) {
-            wakes.machine(key);
+            wakes.all_of(key);
         }
     }
 
@@ -351,7 +349,7 @@ impl Watched for Cluster {
             if let Some(template) = objects.template_ahead_of(&machine) {
                 wakes.template(template);
             }
-            wakes.machine(machine);
+            wakes.all_of(machine);
         }
     }
 }

@@ -6,6 +6,7 @@ use metal3_api::infra::v1beta2::{
     Metal3DataTemplateSpec, Metal3MachineSpec, Metal3MachineTemplateSpec, Metal3RemediationSpec,
     Metal3RemediationTemplateSpec, RemediationStrategy,
 };
+use metal3_api::names;
 use metal3_capm3_core::admission;
 use metal3_kit::tls::Target;
 use metal3_kit::webhook::{Admission, Verdict, Webhooks};
@@ -18,8 +19,9 @@ pub(crate) fn all() -> Webhooks {
         .conversion("/convert", converted)
         .admission(&path("mutate", "metal3cluster"), default_cluster)
         .admission(&path("mutate", "metal3remediationtemplate"), default_remediation)
-        .admission(&path("validate", "metal3cluster"), |request| {
-            validate(request, |spec: &Metal3ClusterSpec, _| admission::cluster(spec))
+        .admission(&path("validate", "metal3cluster"), |request| Verdict {
+            warnings: cluster_warnings(request),
+            ..validate(request, |spec: &Metal3ClusterSpec, _| admission::cluster(spec))
         })
         .admission(&path("validate", "metal3clustertemplate"), |request| {
             validate(request, |spec: &Metal3ClusterTemplateSpec, _| {
@@ -171,6 +173,19 @@ fn read<S: DeserializeOwned>(spec: &Value) -> Result<S, serde_json::Error> {
     serde_json::from_value(spec)
 }
 
+/// Only who writes the annotation is told, and not whoever writes something else.
+fn cluster_warnings(request: &Admission) -> Vec<String> {
+    let asked = |object: &Value| {
+        let annotations = &object["metadata"]["annotations"];
+        annotations[names::ANNOTATION_LABEL_SYNC_PREFIXES]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let before = request.old_object.as_ref().and_then(asked);
+    let changed = asked(&request.object).filter(|now| before.as_ref() != Some(now));
+    changed.map_or_else(Vec::new, |asked| admission::label_sync_warnings(&asked))
+}
+
 fn data_template_warnings(request: &Admission) -> Vec<String> {
     let spec = read::<Metal3DataTemplateSpec>(&request.object["spec"]);
     spec.map(|spec| admission::data_template_warnings(&spec))
@@ -280,6 +295,19 @@ mod tests {
         let complete =
             json!({"spec": {"cloudProviderEnabled": true, "controlPlaneEndpoint": {"host": "a", "port": 1}}});
         assert_eq!(default_cluster(&request(complete, None)), Verdict::default());
+    }
+
+    #[test]
+    fn a_wrong_prefix_is_told_to_whoever_writes_it() {
+        let cluster = |asked: &str| json!({"metadata": {"annotations": {names::ANNOTATION_LABEL_SYNC_PREFIXES: asked}}});
+        let warnings =
+            |now: &str, old: Option<&str>| cluster_warnings(&request(cluster(now), old.map(cluster)));
+        let told = warnings("a.io,No/", Some("a.io"));
+        assert!(told.len() == 1 && told[0].contains(r#""No/" cannot"#), "{told:?}");
+        assert_eq!(warnings("No/", None).len(), 1);
+        assert_eq!(warnings("No/", Some("No/")).len(), 0);
+        assert_eq!(warnings("a.io", Some("No/")).len(), 0);
+        assert_eq!(cluster_warnings(&request(json!({}), None)).len(), 0);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The HostService, the only way to a host.
 //!
 //! `translate.rs` turns the core's words into those of the contract and back; `watch.rs` follows the hosts and `track.rs`
-//! says who is to be woken; `freed.rs` knows what a replica must know that finds no host; `link.rs` knows whether anybody
-//! answers; `observe.rs` counts.
+//! says who is to be woken; `freed.rs` knows what a replica must know that finds no host, `labels.rs` the labels of hosts;
+//! `link.rs` knows whether anybody answers; `observe.rs` counts.
 
 pub(crate) mod args;
 mod care;
 mod freed;
+mod labels;
 mod link;
 mod observe;
 mod track;
@@ -30,6 +31,7 @@ use tonic::{Code, Status};
 
 pub(crate) use args::HostServiceArgs;
 use freed::Freed;
+pub(crate) use labels::HostLabels;
 pub(crate) use link::Link;
 pub(crate) use observe::Counting;
 pub(crate) use watch::follow;
@@ -45,6 +47,7 @@ pub(crate) struct Hosts {
     pub(crate) client: HostClient,
     pub(crate) link: Link,
     freed: Freed,
+    pub(crate) labels: HostLabels,
 }
 
 impl Hosts {
@@ -53,6 +56,7 @@ impl Hosts {
             client,
             link,
             freed: Freed::default(),
+            labels: HostLabels::default(),
         }
     }
 

@@ -1,9 +1,13 @@
 //! Who is to be woken by a change of a host. Pure.
 
+use std::sync::Arc;
+
 use metal3_capm3_core::host::{Consumer, HostSummary};
+use metal3_capm3_core::label_sync::Labels;
 use metal3_capm3_core::remediation::HostFacts;
 use metal3_rpc::v1::Host;
 
+use super::labels::Lent;
 use super::{care, translate};
 use crate::objects::Key;
 
@@ -15,6 +19,8 @@ const GROUP: &str = "infrastructure.cluster.x-k8s.io";
 pub(super) enum Wake {
     /// The machine that uses a host, or did.
     Machine(Key),
+    /// The machine that uses a host whose labels changed.
+    Labels(Key),
     /// Machines that wait for a host in this namespace, where one is free since this revision.
     Freed { namespace: String, revision: u64 },
 }
@@ -26,6 +32,8 @@ pub(super) struct Known {
     power: HostFacts,
     /// While it is free, the revision that tells so.
     free: Option<u64>,
+    /// Labels matter only where there may be a Node.
+    pub(super) lent: Option<Arc<Lent>>,
 }
 
 impl Known {
@@ -33,8 +41,26 @@ impl Known {
         // One that is not a number, which the service does not send, holds up no claim.
         let free = is_free(&host).then(|| host.revision.parse().unwrap_or_default());
         let power = care::facts(host.clone());
+        let (paused, labels) = (host.paused_by.is_some(), Labels::with_prefix(&host.labels));
         let summary = translate::summary(host)?;
-        Some(Self { summary, power, free })
+        let lent = consumer(&summary).map(|machine| {
+            Arc::new(Lent {
+                machine,
+                paused,
+                labels,
+            })
+        });
+        Some(Self {
+            summary,
+            power,
+            free,
+            lent,
+        })
+    }
+
+    /// All but the labels.
+    fn facts(&self) -> (&HostSummary, &HostFacts, Option<u64>) {
+        (&self.summary, &self.power, self.free)
     }
 }
 
@@ -43,7 +69,14 @@ pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> 
     let consumer = |known: Option<&Known>| known.and_then(|known| consumer(&known.summary));
     let (left, machine) = (consumer(before), consumer(after));
     let left = left.filter(|left| Some(left) != machine.as_ref());
-    let mut wakes: Vec<Wake> = left.into_iter().chain(machine).map(Wake::Machine).collect();
+    let mut wakes = Vec::new();
+    if before.map(Known::facts) != after.map(Known::facts) {
+        wakes.extend(left.into_iter().chain(machine).map(Wake::Machine));
+    }
+    let lent = |known: Option<&Known>| known.and_then(|known| known.lent.clone());
+    if let Some(lent) = lent(after).filter(|now| lent(before).as_ref() != Some(now)) {
+        wakes.push(Wake::Labels(lent.machine.clone()));
+    }
     let was_free = before.is_some_and(|before| before.free.is_some());
     if let Some((after, revision)) = after.and_then(|after| Some((after, after.free?)))
         && !was_free
@@ -112,6 +145,10 @@ mod tests {
         Wake::Machine(Key::new("ns", name))
     }
 
+    fn labels(name: &str) -> Wake {
+        Wake::Labels(Key::new("ns", name))
+    }
+
     fn freed() -> Wake {
         Wake::Freed {
             namespace: "ns".into(),
@@ -122,12 +159,8 @@ mod tests {
     #[test]
     fn a_change_wakes_the_consumer_and_an_unchanged_host_nobody() {
         let used = known(used_by("m"));
-        assert_eq!(wakes(None, Some(&used)), [machine("m")]);
-        let labelled = known(|host| {
-            used_by("m")(host);
-            host.labels.insert("a".into(), "b".into());
-        });
-        assert_eq!(labelled, used, "labels are not remembered, so this is no change");
+        assert_eq!(wakes(None, Some(&used)), [machine("m"), labels("m")]);
+        assert_eq!(wakes(Some(&used), Some(&used)), []);
         let provisioned = known(|host| {
             used_by("m")(host);
             host.provisioning_state = "provisioned".into();
@@ -140,8 +173,31 @@ mod tests {
         assert_eq!(wakes(Some(&used), Some(&on)), [machine("m")]);
         assert_eq!(
             wakes(Some(&used), Some(&known(used_by("n")))),
-            [machine("m"), machine("n")]
+            [machine("m"), machine("n"), labels("n")]
         );
+    }
+
+    #[test]
+    fn labels_that_a_cluster_could_ask_for_wake_only_label_sync() {
+        let labelled = |key: &'static str| {
+            known(move |host| {
+                used_by("m")(host);
+                host.labels.insert(key.into(), "b".into());
+            })
+        };
+        let used = known(used_by("m"));
+        assert_eq!(wakes(Some(&used), Some(&labelled("a.io/x"))), [labels("m")]);
+        assert_eq!(wakes(Some(&labelled("a.io/x")), Some(&used)), [labels("m")]);
+        assert_eq!(labelled("without-prefix"), used, "nobody can ask for it");
+        let paused = known(|host| {
+            used_by("m")(host);
+            host.paused_by = Some(String::new());
+        });
+        assert_eq!(wakes(Some(&paused), Some(&used)), [labels("m")]);
+        let free = known(|host| {
+            host.labels.insert("a.io/x".into(), "b".into());
+        });
+        assert_eq!(free, known(|_| {}), "it has no Node");
     }
 
     #[test]

@@ -14,15 +14,20 @@ use crate::wake::Wakes;
 
 /// Follows all hosts until shutdown; being disconnected is never the end.
 pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutdown: CancellationToken) {
-    let Hosts { client, link, freed } = hosts;
+    let Hosts {
+        client,
+        link,
+        freed,
+        labels,
+    } = hosts;
     let request = WatchHostsRequest {
         namespaces: Some(namespace)
             .filter(|namespace| !namespace.is_empty())
             .into_iter()
             .collect(),
         consumer_kind: "Metal3Machine".into(),
-        // We decide nothing by labels of hosts, and they may be many.
-        label_prefixes: vec!["infrastructure.cluster.x-k8s.io/".into()],
+        // Each cluster may ask for others, and for more at any time.
+        label_prefixes: Vec::new(),
         from_revision: String::new(),
     };
     let mut hosts = HostWatch::new(client, request, Known::of);
@@ -32,10 +37,12 @@ pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutd
             () = shutdown.cancelled() => return,
         };
         match event {
-            Event::News(News::Changed { before, after, .. }) => {
+            Event::News(News::Changed { key, before, after }) => {
+                labels.told(key, after.as_ref().and_then(|after| after.lent.clone()));
                 for wake in wakes(before.as_deref(), after.as_deref()) {
                     match wake {
                         Wake::Machine(key) => waking.machine(key),
+                        Wake::Labels(key) => waking.labels(key),
                         Wake::Freed { namespace, revision } => {
                             // Before anybody claims because of it.
                             freed.told(&namespace, revision, Instant::now());

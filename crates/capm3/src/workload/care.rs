@@ -11,8 +11,7 @@ use metal3_capm3_core::remediation::{
 use serde_json::json;
 
 use super::kubeconfig::{self, Problem};
-use super::{CALL_DEADLINE, PATIENCE, Workloads, no_answer};
-use crate::objects::Key;
+use super::{CALL_DEADLINE, PATIENCE, Workloads, key, no_answer};
 
 /// Kubelet writes to its Node all the time.
 const ATTEMPTS: usize = 3;
@@ -67,10 +66,6 @@ impl Workloads {
             Ok(_) | Err(_) => NodeAnswer::Unreachable(why),
         }
     }
-}
-
-fn key(node: &NodeName) -> Key {
-    Key::new(&node.namespace, &node.cluster)
 }
 
 async fn look(client: Client, name: &str, workloads: bool) -> kube::Result<Option<NodeSeen>> {

@@ -1,10 +1,12 @@
-//! Workload clusters: which Nodes they have, setting the provider ID of one, and what remediation does to one (`care.rs`).
+//! Workload clusters: which Nodes they have, setting the provider ID of one, what remediation does to one (`care.rs`) and
+//! which labels they have (`labels.rs`).
 //!
 //! One watch of Nodes per cluster, begun when a machine first asks and ended when none does any more. Questions are
 //! answered from memory, so a cluster that does not answer never holds up the machines of another.
 
 mod care;
 mod kubeconfig;
+mod labels;
 mod nodes;
 
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::TryStreamExt as _;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
@@ -21,6 +24,7 @@ use kube::{Api, Client, ResourceExt as _};
 use metal3_api::names;
 use metal3_capm3_core::machine::NodeAnswer;
 use metal3_capm3_core::node::NodeQuery;
+use metal3_capm3_core::remediation::NodeName;
 use metal3_kit::backoff::Backoff;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::objects::Key;
 use crate::wake::Wakes;
+pub(crate) use labels::{Labelled, Relabelled};
 use nodes::Nodes;
 
 const USER_AGENT: &str = concat!("metal3-capm3/", env!("CARGO_PKG_VERSION"));
@@ -41,6 +46,8 @@ const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// A watch that nobody asked for this long is ended.
 const IDLE: Duration = Duration::from_mins(10);
+/// Whoever wants to be woken for longer than that asks again in this interval.
+pub(crate) const INTEREST: SignedDuration = SignedDuration::from_mins(4);
 
 /// The workload clusters; cheap to share.
 #[derive(Clone)]
@@ -86,9 +93,7 @@ impl Workloads {
         match tokio::time::timeout(CALL_DEADLINE, api.patch(node, &params, &patch)).await {
             Ok(Ok(linked)) => {
                 // The next pass must not wait for the watch to learn of it.
-                for machine in nodes.take(watcher::Event::Apply(linked)) {
-                    self.wakes.machine(machine);
-                }
+                self.took(&nodes, watcher::Event::Apply(linked));
                 tracing::info!(cluster = %cluster(query), node, provider_id = query.provider_id, "node linked");
                 None
             }
@@ -108,6 +113,10 @@ impl Workloads {
         }
         self.lock().clear();
         Ok(())
+    }
+
+    fn took(&self, nodes: &Nodes, event: watcher::Event<Node>) {
+        take(nodes, &self.wakes, event);
     }
 
     fn of(&self, query: &NodeQuery) -> Arc<Nodes> {
@@ -139,8 +148,23 @@ impl Workloads {
     }
 }
 
+/// One event of a cluster's watch: remembered first, then told.
+fn take(nodes: &Nodes, wakes: &Wakes, event: watcher::Event<Node>) {
+    let labelled = nodes.labels.take(&event);
+    for machine in nodes.take(event) {
+        wakes.machine(machine);
+    }
+    for machine in labelled {
+        wakes.labels(machine);
+    }
+}
+
 fn cluster(query: &NodeQuery) -> Key {
     Key::new(&query.namespace, &query.cluster)
+}
+
+fn key(node: &NodeName) -> Key {
+    Key::new(&node.namespace, &node.cluster)
 }
 
 fn no_answer() -> String {
@@ -165,7 +189,11 @@ impl Follower {
             };
             let delay = backoff.next((), rand::random()).min(LONGEST_DELAY);
             tracing::info!(cluster = %self.cluster, %error, ?delay, "workload cluster does not answer");
-            self.nodes.failing(error);
+            if self.nodes.failing(error) {
+                for machine in self.nodes.labels.lost() {
+                    self.wakes.labels(machine);
+                }
+            }
             tokio::time::sleep(delay).await;
         }
     }
@@ -190,7 +218,8 @@ impl Follower {
     /// Follows until the cluster fails or its Secret changed; why.
     async fn follow(&self, version: &str, client: Client, backoff: &Backoff<()>) -> String {
         self.nodes.connected(client.clone());
-        let mut events = pin!(watcher(Api::<Node>::all(client), watcher::Config::default()));
+        let watch = || watcher(Api::<Node>::all(client.clone()), watcher::Config::default());
+        let mut events = pin!(watch());
         let mut complete = false;
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.reset();
@@ -199,6 +228,11 @@ impl Follower {
                 event = events.try_next() => event,
                 // Until the first listing is complete, silence means that nobody is there. Later the watcher notices.
                 () = tokio::time::sleep(CALL_DEADLINE), if !complete => return no_answer(),
+                () = self.nodes.labels.relist.notified() => {
+                    events.set(watch());
+                    complete = false;
+                    continue;
+                }
                 _ = looks.tick() => {
                     if self.secret_changed(version).await {
                         return "its kubeconfig changed".into();
@@ -213,9 +247,7 @@ impl Follower {
                         backoff.forget(&());
                         tracing::info!(cluster = %self.cluster, "nodes of the workload cluster are followed");
                     }
-                    for machine in self.nodes.take(event) {
-                        self.wakes.machine(machine);
-                    }
+                    take(&self.nodes, &self.wakes, event);
                 }
                 Ok(None) => return "the watch of Nodes ended".into(),
                 Err(error) => return error.to_string(),

@@ -13,6 +13,7 @@ use metal3_capm3_core::node::{Mark, NodeFacts, NodeIndex, NodeQuery};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::labels::LabelIndex;
 use crate::objects::Key;
 
 const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
@@ -34,6 +35,7 @@ struct State {
     waiting: Waiting,
     client: Option<Client>,
     asked: Instant,
+    failing: Option<Instant>,
 }
 
 /// The machines that wait, found by what their Nodes will have.
@@ -83,6 +85,8 @@ impl Waiting {
 pub(super) struct Nodes {
     state: Mutex<State>,
     health: watch::Sender<Health>,
+    /// What label sync needs of them.
+    pub(super) labels: LabelIndex,
 }
 
 impl Nodes {
@@ -94,8 +98,10 @@ impl Nodes {
                 waiting: Waiting::default(),
                 client: None,
                 asked: Instant::now(),
+                failing: None,
             }),
             health: watch::Sender::new(Health::Connecting),
+            labels: LabelIndex::default(),
         }
     }
 
@@ -145,8 +151,25 @@ impl Nodes {
         self.with(|state| state.client = Some(client));
     }
 
-    pub(super) fn failing(&self, error: String) {
+    /// How well the cluster is known now, and since when it fails if it does.
+    pub(super) fn health(&self) -> (Health, Duration) {
+        let health = self.health.borrow().clone();
+        let failing = self.with(|state| {
+            state.asked = Instant::now();
+            state.failing
+        });
+        (health, failing.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
+    /// The cluster does not answer. Tells whether that is news.
+    pub(super) fn failing(&self, error: String) -> bool {
+        let news = self.with(|state| {
+            let news = state.failing.is_none();
+            state.failing.get_or_insert_with(Instant::now);
+            news
+        });
         self.health.send_replace(Health::Failing(error));
+        news
     }
 
     /// Nobody asked for this long.
@@ -170,6 +193,7 @@ impl Nodes {
                 state.nodes = std::mem::take(&mut state.listing);
                 // Some may have waited for the cluster itself to answer.
                 let waiting = std::mem::take(&mut state.waiting);
+                state.failing = None;
                 waiting.marks.into_keys().collect()
             }
             watcher::Event::Apply(node) => {
