@@ -1,154 +1,16 @@
-//! Claims at two replicas, of which one learns late what happens: the watch of its hosts is held back by a gate.
+//! Claims at two replicas, of which one learns late what happens.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use metal3_api::metal3::host::BareMetalHost;
 use metal3_api::names;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::watch_hosts_response::Type;
-use metal3_rpc::v1::{ClaimHostRequest, Consumer, Host, Selector, WatchHostsRequest};
-use metal3_testkit::gate::{Fate, Gate, Keeper, Passing};
-use metal3_testkit::{ControlPlane, Rules, wait};
+use metal3_rpc::v1::{ClaimHostRequest, Host, Selector, WatchHostsRequest};
+use metal3_testkit::wait;
 use serde_json::{Value, json};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
-use crate::ironic::Ironic;
-use crate::program::{Bmo, Hosts, Launch};
-use crate::world::{bmo_account, new_host, reaches};
-
-/// Watches of hosts may come late.
-struct LateWatches;
-
-impl Keeper for LateWatches {
-    fn judge(&self, passing: &Passing) -> Fate {
-        let watch = passing.target.contains("/baremetalhosts?") && passing.target.contains("watch=true");
-        if watch { Fate::Late } else { Fate::Pass }
-    }
-
-    fn strike(&self, _: &Passing) {}
-}
-
-struct Two {
-    namespace: &'static str,
-    hosts: Api<BareMetalHost>,
-    prompt: Hosts,
-    late: Hosts,
-    gate: Gate,
-    _bmos: [Bmo; 2],
-    _ironic: Ironic,
-}
-
-impl Two {
-    /// Two replicas, and hosts that can be claimed.
-    async fn start(namespace: &'static str, names: &[&str]) -> Self {
-        let plane = ControlPlane::shared().await;
-        let ironic = Ironic::start().await;
-        let account = bmo_account(plane, namespace).await;
-        let ca = std::fs::read_to_string(plane.ca_file()).unwrap();
-        let gate = Gate::open(plane.address().unwrap(), Some(&ca), Arc::new(LateWatches)).await;
-        let gate = gate.unwrap();
-        let by_gate = account.kubeconfig_by(gate.url()).unwrap();
-        let endpoint = ironic.endpoint();
-        let launch = |kubeconfig| Launch {
-            kubeconfig,
-            watch: namespace,
-            home: namespace,
-            ironic: &endpoint,
-            leader_election: true,
-        };
-        let prompt = launch(&account.kubeconfig).start();
-        prompt.ready().await;
-        let hosts: Api<BareMetalHost> = Api::namespaced(plane.client(), namespace);
-        for name in names {
-            let host = new_host(namespace, name);
-            host.create(&plane.client(), namespace).await.unwrap();
-        }
-        for name in names {
-            reaches(&hosts, name, "available").await;
-        }
-        // The first one leads by now.
-        let late = launch(&by_gate).start();
-        late.ready().await;
-        let rules = Rules::default().inside("host.metal3.io", "hosts", &["claim", "watch", "get"]);
-        let caller = plane.account(namespace, "caller", &rules).await.unwrap();
-        Self {
-            namespace,
-            hosts,
-            prompt: prompt.hosts(Some(&caller.token)),
-            late: late.hosts(Some(&caller.token)),
-            gate,
-            _bmos: [prompt, late],
-            _ironic: ironic,
-        }
-    }
-
-    async fn patch(&self, name: &str, patch: Value) {
-        let patch = Patch::Merge(&patch);
-        self.hosts
-            .patch(name, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
-    }
-
-    async fn pause(&self, name: &str, paused: bool) {
-        let value = paused.then_some("");
-        let patch = json!({"metadata": {"annotations": {names::ANNOTATION_PAUSED: value}}});
-        self.patch(name, patch).await;
-    }
-
-    fn claim(&self, machine: &str) -> ClaimHostRequest {
-        ClaimHostRequest {
-            namespace: self.namespace.into(),
-            consumer: Some(Consumer {
-                api_version: "infrastructure.cluster.x-k8s.io/v1beta2".into(),
-                kind: "Metal3Machine".into(),
-                namespace: self.namespace.into(),
-                name: machine.into(),
-                uid: format!("uid-of-{machine}"),
-            }),
-            ..Default::default()
-        }
-    }
-
-    /// The hosts of a machine as Kubernetes has them.
-    async fn hosts_of(&self, machine: &str) -> BTreeSet<String> {
-        let hosts = self.hosts.list(&Default::default()).await.unwrap();
-        let owned = hosts.into_iter().filter(|host| {
-            let consumer = host.spec.consumer_ref.as_ref();
-            consumer.and_then(|consumer| consumer.name.as_deref()) == Some(machine)
-        });
-        owned.filter_map(|host| host.metadata.name).collect()
-    }
-
-    /// Waits until the replica that is told late shows what makes this true of a host.
-    async fn late_shows(&self, name: &str, wanted: impl Fn(&Host) -> bool) {
-        let host = Some(metal3_rpc::v1::HostRef::named(self.namespace, name));
-        wait::until("the late replica to know", wait::LONG, async || {
-            let request = metal3_rpc::v1::GetHostRequest { host: host.clone() };
-            let answer = self.late.clone().get_host(request).await;
-            let host = answer
-                .map_err(|status| status.to_string())?
-                .into_inner()
-                .host
-                .unwrap();
-            if wanted(&host) {
-                Ok(())
-            } else {
-                Err(format!("{host:?}"))
-            }
-        })
-        .await;
-    }
-}
-
-async fn claim(hosts: &Hosts, request: ClaimHostRequest) -> Result<String, Status> {
-    let answer = hosts.clone().claim_host(request).await?;
-    let host = answer.into_inner().host.and_then(|host| host.r#ref).unwrap();
-    Ok(host.name)
-}
+use crate::late::{Two, claim};
 
 #[tokio::test]
 async fn a_machine_has_one_host_whichever_replica_it_asks_and_however_late_that_one_is_told() {
