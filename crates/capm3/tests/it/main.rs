@@ -33,6 +33,8 @@ mod reservations;
 mod reuse;
 mod rights;
 mod self_signed;
+mod template;
+mod template_left;
 mod webhooks;
 mod workload;
 mod world;
