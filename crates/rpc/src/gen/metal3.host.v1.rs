@@ -802,7 +802,8 @@ pub mod release_host_request {
         /// "cp-<name>" or "md-<name>"; required. Claims with this key, and no others, get the host.
         #[prost(string, tag = "1")]
         pub reuse_key: ::prost::alloc::string::String,
-        /// The Cluster that may use it again; required, in the namespace of the host. It becomes the consumer.
+        /// The Cluster that may use it again; required, in the namespace of the host, and not the consumer that releases it. It
+        /// becomes the consumer.
         #[prost(message, optional, tag = "2")]
         pub cluster: ::core::option::Option<super::Consumer>,
         /// When the host is anybody's again if nobody took it, some seconds late at most; unset: when ReleaseReservations frees
