@@ -68,6 +68,10 @@ pub struct Args {
     /// Namespace of this pod: the lease lives there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "capm3-system")]
     pub pod_namespace: String,
+    /// Leases by which replicas share the clusters: several for each replica, so that the shares are even; 1: one replica has
+    /// them all, as upstream. More than 1 needs --leader-elect.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_SHARDS))]
+    pub shards: u16,
     /// All objects are looked at anew after each such time, besides when something changes; 0s: only then, which is enough, as
     /// nothing depends on it (upstream: 10m).
     #[arg(long, default_value = "0s")]
@@ -130,6 +134,9 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub logging_format: Option<LogFormat>,
 }
+
+/// Each Lease is asked for by each replica every few seconds.
+const MOST_SHARDS: i64 = 64;
 
 /// What a failure domain means.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,9 +201,13 @@ impl Cli {
 
     fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let cli = Self::try_parse_from(args)?;
+        let wrong = |error| Self::command().error(ErrorKind::ValueValidation, error);
+        if cli.args.shards > 1 && !cli.args.lease.leader_elect {
+            return Err(wrong(anyhow::anyhow!("--shards above 1 needs --leader-elect")));
+        }
         match cli.args.election.timing() {
             Ok(_) => Ok(cli),
-            Err(error) => Err(Self::command().error(ErrorKind::ValueValidation, error)),
+            Err(error) => Err(wrong(error)),
         }
     }
 }
@@ -340,10 +351,15 @@ mod tests {
             "--leader-elect-lease-duration=10s",
             "--leader-elect-renew-deadline=15s",
             "--leader-elect-retry-period=soon",
+            "--shards=2",
         ] {
             let error = parse(&[wrong]).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong}");
             assert!(error.to_string().contains("--leader-elect"), "{wrong}: {error}");
+        }
+        assert_eq!(parse(&["--shards=2", "--leader-elect"]).unwrap().shards, 2);
+        for wrong in ["--shards=0", "--shards=65"] {
+            assert_eq!(parse(&[wrong]).unwrap_err().exit_code(), 2, "{wrong}");
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) struct Write {
 /// Whether this replica leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Lease {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
 }
 
 /// The counters of the process; clones share them.

@@ -200,6 +200,18 @@ pub(crate) fn selected(labels: &BTreeMap<String, String>, filter: &str) -> bool 
     filter.is_empty() || labels.get(WATCH_FILTER).is_some_and(|value| value == filter)
 }
 
+/// What decides who looks at an object when replicas share the work: the cluster by the label that Cluster API sets, or else the
+/// namespace.
+pub(crate) fn share_key<K: Resource>(object: &K) -> String {
+    let metadata = object.meta();
+    let cluster = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(names::LABEL_CLUSTER_NAME));
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", cluster.map_or("", String::as_str))
+}
+
 /// The Metal3Cluster that a Cluster refers to.
 pub(crate) fn infra_key(cluster: &Cluster) -> Option<Key> {
     let reference = cluster.spec.infrastructure_ref.as_ref()?;

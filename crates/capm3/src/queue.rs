@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::commit::{Committer, Failure, Kind, PASS_DEADLINE};
 use crate::metrics;
-use crate::objects::{Guarded, Key, Objects, selected};
+use crate::objects::{Guarded, Key, Objects, selected, share_key};
 
 /// A controller of one kind.
 pub(crate) trait Reconcile: Send + Sync + 'static {
@@ -97,10 +97,15 @@ impl<C: Reconcile> Queue<C> {
         let workers = committer.metrics.workers.get_or_create(&label).clone();
         workers.set(i64::from(concurrency));
         let reader = C::reader(&objects).clone();
-        let again = anew(reader.clone(), sync_period).flat_map(stream::iter);
+        let again = stream::select(
+            periods(sync_period),
+            // Also at the beginning.
+            committer.leadership.gains(),
+        );
+        let looked_at = reader.clone();
+        let again = again.flat_map(move |()| stream::iter(all(&looked_at)));
         // The wakes never end while the process lives: their senders are kept by the watches.
         let wakes = stream::select(UnboundedReceiverStream::new(woken), again);
-        let wakes = stream::iter(all(&reader)).chain(wakes);
         let shared = Arc::new(Shared {
             controller,
             watch_filter,
@@ -121,17 +126,14 @@ fn all<K: Kind>(reader: &Store<Guarded<K>>) -> Vec<Key> {
     objects.iter().map(|object| Key::of(object.as_ref())).collect()
 }
 
-/// All objects each time a period is over.
-fn anew<K: Kind>(
-    reader: Store<Guarded<K>>,
-    period: Option<Duration>,
-) -> impl Stream<Item = Vec<Key>> + Send + 'static {
-    stream::unfold((reader, period), async |(reader, period)| {
+/// Tells each time that a period is over.
+fn periods(period: Option<Duration>) -> impl Stream<Item = ()> + Send + 'static {
+    stream::unfold(period, async |period| {
         match period {
             Some(period) => tokio::time::sleep(period).await,
             None => std::future::pending().await,
         }
-        Some((all(&reader), (reader, period)))
+        Some(((), period))
     })
 }
 
@@ -147,6 +149,10 @@ async fn reconcile<C: Reconcile>(
     }
     let key = Key::of(cached);
     let committer = shared.controller.committer();
+    // Whoever gets this share of the work looks at everything in it.
+    let Some(_busy) = committer.leadership.enter(&share_key(cached)) else {
+        return Ok(Action::await_change());
+    };
     let started = Instant::now();
     let object = committer.newest(cached);
     let span = telemetry::reconcile(C::KIND, &key.namespace, &key.name);

@@ -177,7 +177,7 @@ fn migrate(
     }
     let migration = Migration {
         client: client.clone(),
-        leadership: leadership.clone(),
+        leadership: leadership.first(),
         definitions: webhook::definitions().collect(),
         skipped: args.skip_crd_migration_phases.clone(),
     };
@@ -253,24 +253,34 @@ fn elect(
     tasks: &mut TaskSet,
     shutdown: &CancellationToken,
 ) -> Result<Leadership> {
-    let leading = metrics.leading.get_or_create(&Lease { name: LEASE }).clone();
+    let leading = |name: &str| {
+        let name = name.to_owned();
+        metrics.leading.get_or_create(&Lease { name }).clone()
+    };
     if !args.lease.leader_elect {
-        leading.set(1);
+        leading(LEASE).set(1);
         return Ok(Leadership::always());
     }
-    let (election, leadership) = Election::new(client.clone(), &args.pod_namespace, LEASE, lease::identity());
-    let election = election.timed(args.election.timing()?);
-    tasks.spawn("leader election", election.run(shutdown.clone()));
-    let (mut waiting, stop) = (leadership.clone(), shutdown.clone());
-    tasks.spawn("leader metric", async move {
-        tokio::select! {
-            () = waiting.acquired() => leading.set(1),
-            () = stop.cancelled() => return Ok(()),
-        };
-        stop.cancelled().await;
-        Ok(())
-    });
+    let names = leases(args.shards);
+    let (elections, leadership) = Election::shared(client, &args.pod_namespace, &names, &lease::identity());
+    for (election, name) in elections.into_iter().zip(&names) {
+        let gauge = leading(name);
+        let election = election.timed(args.election.timing()?).shown(move |held| {
+            gauge.set(i64::from(held));
+        });
+        tasks.spawn("leader election", election.run(shutdown.clone()));
+    }
     Ok(leadership)
+}
+
+/// The Leases among which the work is shared. Replicas that count differently share nothing, which costs work and nothing else.
+fn leases(shards: u16) -> Vec<String> {
+    match shards {
+        1 => vec![LEASE.to_owned()],
+        _ => (0..shards)
+            .map(|shard| format!("{LEASE}-{shard}-of-{shards}"))
+            .collect(),
+    }
 }
 
 /// One watch per kind.

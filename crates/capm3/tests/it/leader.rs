@@ -10,13 +10,13 @@ use crate::lab::Lab;
 use crate::program::{Capm3, Launch, Place, token_file};
 use crate::world::account;
 
-struct Replica {
-    account: Account,
-    capm3: Capm3,
+pub(crate) struct Replica {
+    pub(crate) account: Account,
+    pub(crate) capm3: Capm3,
 }
 
 impl Replica {
-    async fn start(lab: &Lab, name: &str, place: &Place) -> Self {
+    pub(crate) async fn start(lab: &Lab, name: &str, place: &Place, flags: &[&str]) -> Self {
         let account = account(lab.plane, &lab.namespace, name).await;
         let launch = Launch {
             kubeconfig: &account.kubeconfig,
@@ -24,15 +24,15 @@ impl Replica {
             watch: &lab.namespace,
             home: &lab.namespace,
             place,
-            flags: &["--leader-elect=true"],
+            flags,
         };
         let capm3 = launch.start();
         capm3.ready().await;
         Self { account, capm3 }
     }
 
-    /// What it changed, apart from the lease.
-    fn acts(&self, plane: &ControlPlane) -> Vec<String> {
+    /// What it changed, apart from leases.
+    pub(crate) fn acts(&self, plane: &ControlPlane) -> Vec<String> {
         let changes = |request: &Request| {
             let object = request.object_ref.as_ref();
             let resource = object.map_or("", |object| object.resource.as_str());
@@ -66,9 +66,10 @@ async fn one_replica_acts_and_the_other_goes_on_when_it_dies() {
     for host in ["a", "b", "c"] {
         lab.free_host(host);
     }
-    let first = Replica::start(&lab, "first", &place).await;
+    let flags = ["--leader-elect=true"];
+    let first = Replica::start(&lab, "first", &place, &flags).await;
     let leader = wait::until("a leader", wait::LONG, async || holder(&lab).await).await;
-    let second = Replica::start(&lab, "second", &place).await;
+    let second = Replica::start(&lab, "second", &place, &flags).await;
     lab.ready_cluster("c").await;
     lab.kubeconfig_secret("c").await;
     lab.machine("m", "c").await;

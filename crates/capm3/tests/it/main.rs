@@ -33,6 +33,7 @@ mod reservations;
 mod reuse;
 mod rights;
 mod self_signed;
+mod shards;
 mod template;
 mod template_left;
 mod webhooks;

@@ -1,5 +1,8 @@
-//! Leader election over a Lease, with the timing of controller-runtime unless flags say otherwise (`timing.rs`).
+//! Leader election over a Lease, with the timing of controller-runtime unless flags say otherwise (`timing.rs`). Several
+//! Leases share the work among replicas (`share.rs`); `leadership.rs` is what both come to.
 
+mod leadership;
+mod share;
 mod timing;
 
 use std::time::Duration;
@@ -11,10 +14,13 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use leadership::Grant;
+use share::Table;
+
+pub use leadership::{Busy, Leadership};
 pub use timing::{LeaderElectArgs, Timing, TimingArgs};
 
 /// Flags of leader election.
@@ -31,63 +37,58 @@ pub fn identity() -> String {
     format!("{}_{:016x}", host.trim(), rand::random::<u64>())
 }
 
-/// Whether this process may act, now and later.
-#[derive(Clone, Debug)]
-pub struct Leadership {
-    /// Until when, unless it is renewed; a clock decides, so that a process that hung cannot believe what it knew before.
-    until: watch::Receiver<Option<Instant>>,
-}
-
-impl Leadership {
-    /// Without election: always.
-    pub fn always() -> Self {
-        // No process runs for a century.
-        let century = Duration::from_secs(100 * 365 * 24 * 3600);
-        // The channel keeps its value when the sender is dropped.
-        let (_, until) = watch::channel(Some(Instant::now() + century));
-        Self { until }
-    }
-
-    /// Whether this process may act.
-    pub fn held(&self) -> bool {
-        lasts(*self.until.borrow())
-    }
-
-    /// Waits until it may.
-    pub async fn acquired(&mut self) {
-        // The sender is gone only in `always`, where the value is true.
-        let _ = self.until.wait_for(|until| lasts(*until)).await;
-    }
-}
-
-fn lasts(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| Instant::now() < until)
-}
-
 /// Takes part in the election of a Lease.
 pub struct Election {
     api: Api<Lease>,
     name: String,
     identity: String,
     timing: Timing,
-    until: watch::Sender<Option<Instant>>,
+    grant: Grant,
+    /// One of several that share the work, and which.
+    share: Option<(Table, usize)>,
+    shown: Box<dyn Fn(bool) + Send + Sync>,
+}
+
+/// What came of a look at the Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Held,
+    NotHeld,
+    /// It is held, and somebody who has less asks for it.
+    Asked,
 }
 
 impl Election {
     /// A candidate; `identity` must differ between processes.
     pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> (Self, Leadership) {
-        let (sender, until) = watch::channel(None);
-        let api = Api::namespaced(client, namespace);
-        (
-            Self {
-                api,
-                name: name.to_owned(),
-                identity,
-                timing: Timing::default(),
-                until: sender,
-            },
-            Leadership { until },
-        )
+        let (grant, leadership) = Leadership::granted();
+        let election = Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+            timing: Timing::default(),
+            grant,
+            share: None,
+            shown: Box::new(|_| {}),
+        };
+        (election, leadership)
+    }
+
+    /// Candidates for several Leases, which share the work evenly with other replicas.
+    pub fn shared(
+        client: &Client,
+        namespace: &str,
+        names: &[String],
+        identity: &str,
+    ) -> (Vec<Self>, Leadership) {
+        let table = Table::new(names.len());
+        let each = names.iter().enumerate().map(|(index, name)| {
+            let (election, part) = Self::new(client.clone(), namespace, name, identity.to_owned());
+            let share = Some((table.clone(), index));
+            (Self { share, ..election }, part)
+        });
+        let (elections, parts): (Vec<_>, Vec<_>) = each.unzip();
+        (elections, Leadership::of(parts))
     }
 
     /// With other times than the usual ones.
@@ -97,48 +98,69 @@ impl Election {
         self
     }
 
+    /// Tells whether the Lease is held each time that it is known.
+    #[must_use]
+    pub fn shown(mut self, show: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        self.shown = Box::new(show);
+        self
+    }
+
     /// Runs until shutdown, or until leadership is lost: a former leader must not go on with what it has in memory.
     ///
     /// # Errors
     /// When leadership was lost.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let mut renewed: Option<Instant> = None;
+        let mut asked = false;
         let Timing { renew, retry, .. } = self.timing;
         loop {
             // Counted from before the request: others count from the time that is in it.
             let begun = Instant::now();
             let left = renewed.map_or(renew, |renewed| (renewed + renew) - begun);
             match tokio::time::timeout(left, self.attempt()).await {
-                Ok(Ok(true)) => {
+                Ok(Ok(Look::NotHeld)) => {}
+                Ok(Ok(look)) => {
                     if renewed.is_none() {
                         tracing::info!(lease = %self.name, "leading");
                     }
-                    self.until.send_replace(Some(begun + renew));
                     renewed = Some(begun);
+                    (self.shown)(true);
+                    asked |= look == Look::Asked;
+                    if asked {
+                        self.grant.end();
+                    } else {
+                        self.grant.extend(begun + renew);
+                    }
                 }
-                Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(lease = %self.name, %error, "cannot renew the lease"),
                 Err(_) => tracing::warn!(lease = %self.name, "cannot renew the lease: no answer in time"),
             }
             if renewed.is_some_and(|renewed| renewed.elapsed() >= renew) {
-                self.until.send_replace(None);
+                self.grant.end();
+                (self.shown)(false);
                 anyhow::bail!("leadership of lease {} was lost", self.name);
+            }
+            if asked && self.grant.is_idle() {
+                tracing::info!(lease = %self.name, "given to another replica, which has less");
+                self.release(self.timing.lease).await;
+                (self.shown)(false);
+                (renewed, asked) = (None, false);
             }
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}
                 () = shutdown.cancelled() => break,
             }
         }
-        self.until.send_replace(None);
+        self.grant.end();
         if renewed.is_some() {
-            self.release().await;
+            self.release(Duration::from_secs(1)).await;
         }
         Ok(())
     }
 
-    /// Whether the lease is held after this attempt.
-    async fn attempt(&self) -> Result<bool, kube::Error> {
+    async fn attempt(&self) -> Result<Look, kube::Error> {
         let now = Timestamp::now();
+        let params = PostParams::default();
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
             let lease = Lease {
                 metadata: ObjectMeta {
@@ -147,25 +169,47 @@ impl Election {
                 },
                 spec: Some(held(&self.identity, self.timing.lease, now, now, 0)),
             };
-            return settled(self.api.create(&PostParams::default(), &lease).await);
+            return settled(self.api.create(&params, &lease).await, Look::Held);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        let Some(wanted) = decide(&spec, &self.identity, self.timing.lease, now) else {
-            return Ok(false);
+        let asker = share::asker(&lease.metadata, self.timing.lease, now).map(str::to_owned);
+        let wanted = decide(&spec, &self.identity, asker.as_deref(), self.timing.lease, now);
+        let Some(wanted) = wanted else {
+            let Some((table, index)) = &self.share else {
+                return Ok(Look::NotHeld);
+            };
+            let holder = spec.holder_identity.as_deref();
+            table.saw(*index, holder.filter(|holder| !holder.is_empty()));
+            if asker.is_some() || table.ask(&self.identity) != Some(*index) {
+                return Ok(Look::NotHeld);
+            }
+            share::ask(&mut lease.metadata, &self.identity, now);
+            lease.spec = Some(spec);
+            return settled(self.api.replace(&self.name, &params, &lease).await, Look::NotHeld);
         };
+        let mut look = Look::Held;
+        if let Some((table, index)) = &self.share {
+            table.saw(*index, Some(&self.identity));
+            match asker {
+                Some(asker) if asker == self.identity => share::answered(&mut lease.metadata),
+                Some(asker) if table.gives(&self.identity, &asker) => look = Look::Asked,
+                Some(_) | None => {}
+            }
+        }
         lease.spec = Some(wanted);
         // Guarded by the resourceVersion that was read.
-        settled(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+        settled(self.api.replace(&self.name, &params, &lease).await, look)
     }
 
-    async fn release(&self) {
+    /// Gives the lease up. Whoever asked for it has so long to take it, before anybody may.
+    async fn release(&self, reserved: Duration) {
         let released = async {
             let mut lease = self.api.get(&self.name).await?;
             if let Some(spec) = lease.spec.as_mut()
                 && spec.holder_identity.as_deref() == Some(self.identity.as_str())
             {
                 spec.holder_identity = Some(String::new());
-                spec.lease_duration_seconds = Some(1);
+                spec.lease_duration_seconds = i32::try_from(reserved.as_secs()).ok();
                 self.api
                     .replace(&self.name, &PostParams::default(), &lease)
                     .await?;
@@ -179,10 +223,10 @@ impl Election {
 }
 
 /// Losing a race is an answer, not an error.
-fn settled(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn settled(result: Result<Lease, kube::Error>, won: Look) -> Result<Look, kube::Error> {
     match result {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
+        Ok(_) => Ok(won),
+        Err(kube::Error::Api(error)) if error.code == 409 => Ok(Look::NotHeld),
         Err(error) => Err(error),
     }
 }
@@ -204,8 +248,14 @@ fn held(
     }
 }
 
-/// The lease to write, or `None` while somebody else holds it.
-fn decide(spec: &LeaseSpec, me: &str, lease: Duration, now: Timestamp) -> Option<LeaseSpec> {
+/// The lease to write, or `None` while somebody else holds it, or may take it because he asked for it.
+fn decide(
+    spec: &LeaseSpec,
+    me: &str,
+    asker: Option<&str>,
+    lease: Duration,
+    now: Timestamp,
+) -> Option<LeaseSpec> {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
     let transitions = spec.lease_transitions.unwrap_or(0);
     if holder == me {
@@ -221,7 +271,8 @@ fn decide(spec: &LeaseSpec, me: &str, lease: Duration, now: Timestamp) -> Option
         .renew_time
         .as_ref()
         .is_none_or(|renewed| renewed.0.checked_add(duration).is_ok_and(|until| until < now));
-    (holder.is_empty() || expired).then(|| held(me, lease, now, now, transitions.saturating_add(1)))
+    let free = holder.is_empty() && asker.is_none_or(|asker| asker == me);
+    (free || expired).then(|| held(me, lease, now, now, transitions.saturating_add(1)))
 }
 
 #[cfg(test)]
@@ -237,8 +288,8 @@ mod tests {
     #[test]
     fn a_lease_changes_hands_only_when_it_is_free_or_expired() {
         let theirs = held("them", LEASE, at(0), at(100), 3);
-        assert_eq!(decide(&theirs, "me", LEASE, at(110)), None);
-        let taken = decide(&theirs, "me", LEASE, at(116)).unwrap();
+        assert_eq!(decide(&theirs, "me", None, LEASE, at(110)), None);
+        let taken = decide(&theirs, "me", None, LEASE, at(116)).unwrap();
         assert_eq!(
             (taken.holder_identity.as_deref(), taken.lease_transitions),
             (Some("me"), Some(4))
@@ -247,35 +298,21 @@ mod tests {
             holder_identity: Some(String::new()),
             ..theirs
         };
-        assert!(decide(&free, "me", LEASE, at(101)).is_some());
+        assert!(decide(&free, "me", None, LEASE, at(101)).is_some());
+        // Whoever asked for it takes it first, if he lives.
+        assert!(decide(&free, "me", Some("me"), LEASE, at(101)).is_some());
+        assert_eq!(decide(&free, "me", Some("asker"), LEASE, at(110)), None);
+        assert!(decide(&free, "me", Some("asker"), LEASE, at(116)).is_some());
     }
 
     #[test]
     fn renewing_keeps_the_time_of_acquisition() {
         let mine = held("me", LEASE, at(5), at(100), 3);
-        let renewed = decide(&mine, "me", LEASE, at(102)).unwrap();
+        let renewed = decide(&mine, "me", None, LEASE, at(102)).unwrap();
         assert_eq!(renewed.acquire_time, Some(MicroTime(at(5))));
         assert_eq!(
             (renewed.renew_time, renewed.lease_transitions),
             (Some(MicroTime(at(102))), Some(3))
         );
-    }
-
-    #[tokio::test]
-    async fn without_election_a_process_always_leads() {
-        let mut leadership = Leadership::always();
-        leadership.acquired().await;
-        assert!(leadership.held());
-    }
-
-    #[test]
-    fn leadership_ends_by_itself_when_it_is_not_renewed() {
-        let (until, receiver) = watch::channel(Some(Instant::now()));
-        let leadership = Leadership { until: receiver };
-        assert!(!leadership.held());
-        until.send_replace(Some(Instant::now() + LEASE));
-        assert!(leadership.held());
-        until.send_replace(None);
-        assert!(!leadership.held());
     }
 }
