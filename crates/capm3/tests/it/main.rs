@@ -17,6 +17,7 @@ mod flags;
 #[path = "../common/hosts.rs"]
 mod hosts;
 mod lab;
+mod label_sync;
 mod leader;
 mod life;
 mod metrics;

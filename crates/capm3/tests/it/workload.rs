@@ -99,6 +99,6 @@ impl Lab {
     }
 }
 
-async fn nodes() -> Api<Node> {
+pub(crate) async fn nodes() -> Api<Node> {
     Api::all(shared().await.client())
 }
