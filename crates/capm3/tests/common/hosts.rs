@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) ended_reservations: Vec<ReleaseReservationsRequest>,
     /// Releases take until the host is changed by the test.
     pub(crate) slow_release: bool,
+    /// Whoever answers claims knows of a free host only what the caller has seen.
+    pub(crate) lags: bool,
     /// Claims take a host, and what it is to run is told by another call.
     pub(crate) bare_claims: bool,
     /// Hosts that do not go off, or not on.
@@ -202,7 +204,10 @@ impl World {
             );
             return Err(Reason::ReservedHostNotReady.status(message, []));
         }
-        let free = kept.or_else(|| self.hosts.iter().find(|(_, host)| host.consumer.is_none()));
+        let seen = request.seen_revision.parse().unwrap_or(0);
+        let known = |host: &Host| !self.lags || host.revision.parse::<u64>().unwrap() <= seen;
+        let free = |host: &Host| host.consumer.is_none() && known(host);
+        let free = kept.or_else(|| self.hosts.iter().find(|(_, host)| free(host)));
         let Some(name) = free.map(|(name, _)| name.clone()) else {
             return Err(reason::no_host_available("no host", &self.rejections));
         };

@@ -74,3 +74,26 @@ async fn a_machine_without_a_host_says_why_and_is_woken_by_each_host_that_become
     let granted = lab.hosts.with(|hosts| hosts.granted.clone());
     assert_eq!(granted, [("b".to_owned(), "m".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_machine_gets_the_host_that_became_free_also_where_that_is_not_known_yet() {
+    let world = World::start("queue-late").await;
+    let lab = &world.lab;
+    lab.busy_host("a");
+    lab.hosts.with(|hosts| hosts.lags = true);
+    lab.ready_cluster("c").await;
+    lab.machine("m", "c").await;
+    lab.condition::<Metal3Machine>("m", ASSOCIATED, "False", "AssociateBareMetalHostFailed")
+        .await;
+    let freed = lab.hosts.with(|hosts| hosts.revision + 1).to_string();
+    lab.free_host("b");
+    assert_eq!(lab.claimed("m").await, "b");
+    // The first claim after that got it, and those before waited for nothing.
+    let named: Vec<String> = lab.hosts.with(|hosts| {
+        let claims = hosts.claims.iter();
+        claims.map(|claim| claim.seen_revision.clone()).collect()
+    });
+    let (last, earlier) = named.split_last().unwrap();
+    assert_eq!(*last, freed, "{named:?}");
+    assert!(earlier.iter().all(String::is_empty), "{named:?}");
+}
