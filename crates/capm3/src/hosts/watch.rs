@@ -25,7 +25,8 @@ pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutd
             .filter(|namespace| !namespace.is_empty())
             .into_iter()
             .collect(),
-        consumer_kind: "Metal3Machine".into(),
+        // Any: a host that is kept for a machine to come has a Cluster for a consumer.
+        consumer_kind: String::new(),
         // Each cluster may ask for others, and for more at any time.
         label_prefixes: Vec::new(),
         from_revision: String::new(),

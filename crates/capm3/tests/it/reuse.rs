@@ -83,11 +83,17 @@ async fn rollouts_land_on_the_same_hosts_and_a_scale_down_keeps_none() {
     let waits = [ASSOCIATED, "False", "WaitingForReservedHost"];
     lab.condition_saying::<Metal3Machine>("w2", waits, "is preparing")
         .await;
+    let ready = lab.hosts.with(|hosts| hosts.revision + 1).to_string();
     lab.hosts
         .change(host, |host| host.provisioning_state = "available".into());
     lab.condition::<Metal3Machine>("w2", ASSOCIATED, "True", REUSED)
         .await;
     assert_eq!(holder(lab, host), "w2");
+    let woken = lab.hosts.with(|hosts| {
+        let claim = hosts.claims.last().unwrap();
+        claim.seen_revision.clone()
+    });
+    assert_eq!(woken, ready, "and not because some time had passed");
 
     // Nobody comes after a scale-down, and then nothing is kept under the key.
     lab.scale(workers, 0).await;

@@ -1,5 +1,8 @@
 //! The calls of the host service.
 
+use std::collections::HashSet;
+use std::future::ready;
+
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use metal3_rpc::reason::Reason;
@@ -13,6 +16,35 @@ use super::{Answer, Hosts, held_by};
 
 fn later<T>() -> Answer<T> {
     Err(Status::unimplemented("not in this test"))
+}
+
+/// A reader of the hosts that nobody has, or a consumer of one kind.
+struct Reader {
+    /// Empty: any.
+    kind: String,
+    told: HashSet<String>,
+}
+
+impl Reader {
+    /// What a message is for this reader: a host that changes hands may come or go.
+    fn take(&mut self, mut message: WatchHostsResponse) -> Option<WatchHostsResponse> {
+        let Some(host) = &message.host else {
+            return Some(message);
+        };
+        let name = host.r#ref.as_ref().map(|host| host.name.clone())?;
+        let any = self.kind.is_empty();
+        if any
+            || host
+                .consumer
+                .as_ref()
+                .is_none_or(|consumer| consumer.kind == self.kind)
+        {
+            self.told.insert(name);
+            return Some(message);
+        }
+        message.r#type = Type::Deleted.into();
+        self.told.remove(&name).then_some(message)
+    }
 }
 
 #[tonic::async_trait]
@@ -42,8 +74,13 @@ impl HostService for Hosts {
     async fn watch_hosts(&self, request: Request<WatchHostsRequest>) -> Answer<Self::WatchHostsStream> {
         self.enter("WatchHosts", &request)?;
         let rest = self.stream.lock().unwrap().subscribe();
+        let request = request.into_inner();
+        let mut reader = Reader {
+            kind: request.consumer_kind,
+            told: HashSet::new(),
+        };
         let first = self.with(|world| {
-            let from = request.into_inner().from_revision;
+            let from = request.from_revision;
             world.resumed_from.push(from.clone());
             if let Some(status) = world.refused_streams.pop() {
                 return Err(status);
@@ -68,7 +105,8 @@ impl HostService for Hosts {
             Ok(first)
         })?;
         let rest = BroadcastStream::new(rest).filter_map(|message| async { message.ok() });
-        let stream = futures::stream::iter(first).chain(rest).map(Ok);
+        let stream = futures::stream::iter(first).chain(rest);
+        let stream = stream.filter_map(move |message| ready(reader.take(message).map(Ok)));
         Ok(Response::new(stream.boxed()))
     }
 
