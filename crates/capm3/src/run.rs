@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Committer, Kind};
-use crate::hosts::{self, Counting, Hosts, Link};
+use crate::hosts::{self, Counting, HostLabels, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::migrate::Migration;
@@ -97,13 +97,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     let queue = common.queue(controller, args.metal3machinetemplate_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.templates, shutdown.clone()));
-    let controller = label_sync::Controller::new(
-        common.committer("metal3labelsync"),
-        common.committer("metal3labelsync"),
-        objects.clone(),
-        hosts.labels.clone(),
-        workloads.clone(),
-    );
+    let controller = common.label_sync(hosts.labels.clone(), workloads.clone());
     let queue = common.queue(controller, args.metal3labelsync_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.labels, shutdown.clone()));
     let controller = machine::Controller {
@@ -150,6 +144,16 @@ impl Common {
             self.leadership.clone(),
             self.metrics.clone(),
             name,
+        )
+    }
+
+    fn label_sync(&self, hosts: HostLabels, workloads: Workloads) -> label_sync::Controller {
+        label_sync::Controller::new(
+            self.committer("metal3labelsync"),
+            self.committer("metal3labelsync"),
+            self.objects.clone(),
+            hosts,
+            workloads,
         )
     }
 
