@@ -27,6 +27,7 @@ use metal3_capm3_core::node::NodeQuery;
 use metal3_capm3_core::remediation::NodeName;
 use metal3_kit::backoff::Backoff;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -41,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// A cluster that comes up is met within this time.
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
-/// How often the Secret of a cluster that answers is looked at.
+/// How old the last look at the Secret of a cluster that answers may be when somebody asks about its Nodes.
 const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// A watch that nobody asked for this long is ended.
@@ -221,8 +222,7 @@ impl Follower {
         let watch = || watcher(Api::<Node>::all(client.clone()), watcher::Config::default());
         let mut events = pin!(watch());
         let mut complete = false;
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
-        looks.reset();
+        let mut looked = Instant::now();
         loop {
             let event = tokio::select! {
                 event = events.try_next() => event,
@@ -233,10 +233,11 @@ impl Follower {
                     complete = false;
                     continue;
                 }
-                _ = looks.tick() => {
+                () = self.nodes.asked_since(looked + LOOK_INTERVAL) => {
                     if self.secret_changed(version).await {
                         return "its kubeconfig changed".into();
                     }
+                    looked = Instant::now();
                     continue;
                 }
             };

@@ -34,7 +34,6 @@ struct State {
     listing: NodeIndex,
     waiting: Waiting,
     client: Option<Client>,
-    asked: Instant,
     failing: Option<Instant>,
 }
 
@@ -85,6 +84,8 @@ impl Waiting {
 pub(super) struct Nodes {
     state: Mutex<State>,
     health: watch::Sender<Health>,
+    /// When somebody asked last.
+    asked: watch::Sender<Instant>,
     /// What label sync needs of them.
     pub(super) labels: LabelIndex,
 }
@@ -97,10 +98,10 @@ impl Nodes {
                 listing: NodeIndex::default(),
                 waiting: Waiting::default(),
                 client: None,
-                asked: Instant::now(),
                 failing: None,
             }),
             health: watch::Sender::new(Health::Connecting),
+            asked: watch::Sender::new(Instant::now()),
             labels: LabelIndex::default(),
         }
     }
@@ -108,10 +109,8 @@ impl Nodes {
     /// The Nodes that match; the machine is woken when a matching one appears or changes. A cluster that was just met
     /// gets `patience` to answer, one that fails gets none.
     pub(super) async fn find(&self, machine: &Key, query: &NodeQuery, patience: Duration) -> NodeAnswer {
-        self.with(|state| {
-            state.asked = Instant::now();
-            state.waiting.add(machine, query);
-        });
+        self.asked.send_replace(Instant::now());
+        self.with(|state| state.waiting.add(machine, query));
         let mut health = self.health.subscribe();
         let settled = health.wait_for(|health| *health != Health::Connecting);
         let health = match tokio::time::timeout(patience, settled).await {
@@ -127,7 +126,7 @@ impl Nodes {
 
     /// A client of the cluster, if it answered when it was last heard of; the error, if not.
     pub(super) async fn connection(&self, patience: Duration) -> Result<Client, String> {
-        self.with(|state| state.asked = Instant::now());
+        self.asked.send_replace(Instant::now());
         let mut health = self.health.subscribe();
         let settled = health.wait_for(|health| *health != Health::Connecting);
         let failing = match tokio::time::timeout(patience, settled).await {
@@ -154,10 +153,8 @@ impl Nodes {
     /// How well the cluster is known now, and since when it fails if it does.
     pub(super) fn health(&self) -> (Health, Duration) {
         let health = self.health.borrow().clone();
-        let failing = self.with(|state| {
-            state.asked = Instant::now();
-            state.failing
-        });
+        self.asked.send_replace(Instant::now());
+        let failing = self.with(|state| state.failing);
         (health, failing.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
@@ -174,7 +171,13 @@ impl Nodes {
 
     /// Nobody asked for this long.
     pub(super) fn idle(&self) -> Duration {
-        self.with(|state| state.asked.elapsed())
+        self.asked.borrow().elapsed()
+    }
+
+    /// Waits until somebody asks, at `due` or later.
+    pub(super) async fn asked_since(&self, due: Instant) {
+        // Fails only when the sender is gone, which is borrowed.
+        let _ = self.asked.subscribe().wait_for(|asked| *asked >= due).await;
     }
 
     /// One event of the watch; the machines to wake.
@@ -288,6 +291,19 @@ mod tests {
         assert_eq!(woken, [Key::new("ns", "m")], "it waited for the cluster");
         let found = nodes.find(&machine, &query("m"), for_ever).await;
         assert_eq!(found, NodeAnswer::Found(NodeMatches::default()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_asks_late_enough_is_a_reason_to_look_whether_the_cluster_is_elsewhere() {
+        let (nodes, machine) = (Nodes::new(), Key::new("ns", "m"));
+        let due = Instant::now() + Duration::from_mins(1);
+        nodes.failing("refused".into());
+        nodes.find(&machine, &query("m"), Duration::ZERO).await;
+        let an_hour = Duration::from_hours(1);
+        let early = tokio::time::timeout(an_hour, nodes.asked_since(due)).await;
+        assert!(early.is_err(), "nobody has asked since");
+        nodes.find(&machine, &query("m"), Duration::ZERO).await;
+        nodes.asked_since(due).await;
     }
 
     #[tokio::test]
