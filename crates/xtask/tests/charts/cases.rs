@@ -94,6 +94,7 @@ metal3-bmo: &common
     directDeployForcePersistentBootDevice: Always
 metal3-capm3:
   replicas: 2
+  shards: 8
   fastTrack: true
   hostService: {address: 'https://bmo.example.com:9443', caConfigMap: bmo-ca}
   metrics: {secure: true, serviceMonitor: {enabled: true}}

@@ -74,6 +74,7 @@ fn the_schemas_name_the_field() {
     let capm3 = [
         ("watchNamespaces={a,b}", "/watchNamespaces"),
         ("fastTrack=sometimes", "/fastTrack"),
+        ("shards=0", "/shards"),
         ("failureDomainPolicy=always", "/failureDomainPolicy"),
         ("nodeReuseTimeout=6 hours", "/nodeReuseTimeout"),
         ("hostService.address=bmo:8443", "/hostService/address"),
