@@ -65,7 +65,7 @@ mod tests {
             freed.told("ns", revision, now);
         }
         freed.told("other", 12, now);
-        assert_eq!(freed.clone().newest("ns", now), Some(9));
+        assert_eq!(freed.newest("ns", now), Some(9));
         assert_eq!(freed.newest("other", now), Some(12));
         assert_eq!(freed.newest("third", now), None);
     }
