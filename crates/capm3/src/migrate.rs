@@ -1,30 +1,40 @@
 //! Objects that older releases stored are stored anew in the version of today, so that the older version can go.
 //!
-//! It is done once for each generation of a CustomResourceDefinition, by the replica that leads; an annotation on the
-//! definition remembers it, under the name that Cluster API's own migration uses. Writing an object without changing it
-//! makes the API server encode it anew; when that was done with all, `status.storedVersions` names the one version.
-//! Entries of `managedFields` in versions that are no longer served would break server-side apply, and are taken out.
+//! It is done once for each generation of a CustomResourceDefinition, by the replica that leads, also when the definition
+//! changes later; an annotation on it remembers that, under the name that Cluster API's own migration uses. Writing an
+//! object without changing it makes the API server encode it anew; when that was done with all, `status.storedVersions`
+//! names the one version. Entries of `managedFields` in versions that are no longer served would break server-side apply,
+//! and are taken out.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use futures::TryStreamExt as _;
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time};
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use metal3_kit::backoff::Backoff;
 use metal3_kit::client::brief;
 use metal3_kit::lease::Leadership;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+use crate::interruptions::Interruptions;
 
 /// The generation of a definition for which everything was done; the name is that of Cluster API.
 const DONE: &str = "crd-migration.cluster.x-k8s.io/observed-generation";
 const MANAGER: &str = "capm3-crd-migration";
 const PAGE: u32 = 500;
+/// What all interruptions of these watches are counted as.
+const DEFINITIONS: &str = "customresourcedefinitions";
 
 /// Parts of the migration that can be left out.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,37 +65,69 @@ pub(crate) struct Migration {
 }
 
 impl Migration {
-    /// Waits for leadership, and goes on until every kind is done or shutdown.
+    /// Waits for leadership, and follows every definition until shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         tokio::select! {
             () = self.leadership.acquired() => {}
             () = shutdown.cancelled() => return,
         }
+        let (turn, interruptions) = (Mutex::new(()), Interruptions::default());
+        let names = self.definitions.iter();
+        let all = names.map(|name| self.follow(name, &turn, &interruptions));
+        tokio::select! {
+            _ = join_all(all) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    /// Migrates whenever a definition is another one than it was, as long as this replica leads.
+    async fn follow(&self, name: &str, turn: &Mutex<()>, interruptions: &Interruptions) {
+        let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
+        let this = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = pin!(watcher(definitions, this));
         let backoff = Backoff::default();
-        let mut left = self.definitions.clone();
         loop {
-            let mut failed = Vec::new();
-            for name in left {
-                tokio::select! {
-                    result = self.migrate(&name) => match result {
-                        Ok(()) => {}
-                        Err(Failure::NotLeading) => return,
-                        Err(error) => {
-                            tracing::warn!(crd = name, %error, "objects are not migrated yet");
-                            failed.push(name);
-                        }
-                    },
-                    () = shutdown.cancelled() => return,
+            match events.try_next().await {
+                Ok(Some(watcher::Event::Apply(crd) | watcher::Event::InitApply(crd))) => {
+                    if !is_done(&crd.metadata) && !self.until_done(name, turn).await {
+                        return;
+                    }
+                }
+                // Each attempt begins with this one, also those that fail.
+                Ok(Some(watcher::Event::Init)) => {}
+                Ok(Some(watcher::Event::InitDone | watcher::Event::Delete(_))) => {
+                    backoff.forget(&());
+                    interruptions.over(DEFINITIONS);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    if interruptions.tell(DEFINITIONS) {
+                        tracing::warn!(crd = name, %error, "definitions are not followed now");
+                    }
+                    let delay: Duration = backoff.next((), rand::random());
+                    tokio::time::sleep(delay).await;
                 }
             }
-            if failed.is_empty() {
-                return;
-            }
-            left = failed;
-            let delay: Duration = backoff.next((), rand::random());
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = shutdown.cancelled() => return,
+        }
+    }
+
+    /// Migrates, however often it takes; false when this replica leads no more. Kinds take turns, and one that fails holds
+    /// no other up.
+    async fn until_done(&self, name: &str, turn: &Mutex<()>) -> bool {
+        let backoff = Backoff::default();
+        loop {
+            let result = {
+                let _turn = turn.lock().await;
+                self.migrate(name).await
+            };
+            match result {
+                Ok(()) => return true,
+                Err(Failure::NotLeading) => return false,
+                Err(error @ Failure::Kubernetes { .. }) => {
+                    tracing::warn!(crd = name, %error, "objects are not migrated yet");
+                    let delay: Duration = backoff.next((), rand::random());
+                    tokio::time::sleep(delay).await;
+                }
             }
         }
     }
@@ -177,6 +219,13 @@ impl Migration {
     }
 }
 
+/// What was done is remembered by generation.
+fn is_done(metadata: &ObjectMeta) -> bool {
+    let generation = metadata.generation.unwrap_or_default().to_string();
+    let annotations = metadata.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(DONE)) == Some(&generation)
+}
+
 fn failed(verb: &str, what: &str, source: kube::Error) -> Failure {
     Failure::Kubernetes {
         doing: format!("{verb} {what}"),
@@ -198,8 +247,7 @@ impl Work {
     /// `None`: it was done, or there is nothing that may be done.
     fn of(crd: &CustomResourceDefinition, skipped: &[Phase]) -> Option<Self> {
         let generation = crd.metadata.generation.unwrap_or_default();
-        let observed = crd.annotations().get(DONE);
-        if observed.is_some_and(|observed| *observed == generation.to_string()) {
+        if is_done(&crd.metadata) {
             return None;
         }
         let does = |phase| !skipped.contains(&phase);

@@ -128,6 +128,41 @@ async fn objects_of_an_older_release_are_stored_anew_once() {
     .await;
     capm3.was_well(&plane, &account);
 
+    // Later the old version is served no more: without a restart, nobody is told to be a manager of its fields.
+    let process = capm3.process.pid();
+    for crd in definitions(&plane).await {
+        let mut versions = crd.spec.versions.clone();
+        for version in &mut versions {
+            version.served = version.storage;
+        }
+        change(&plane, &crd, json!({"spec": {"versions": versions}})).await;
+    }
+    wait::until("no manager of the old version", wait::LONG, async || {
+        for crd in definitions(&plane).await {
+            let (generation, done) = (crd.metadata.generation, crd.annotations().get(DONE));
+            if done != generation.map(|generation| generation.to_string()).as_ref() {
+                return Err(format!("{}: {done:?} of {generation:?}", crd.name_any()));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    for (plural, [_, object]) in samples() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let read = get(
+            &plane.client(),
+            &format!("{}/{name}", path("v1beta2", "lab", &plural)),
+        )
+        .await;
+        let fields = read.unwrap()["metadata"]["managedFields"].to_string();
+        assert!(
+            !fields.contains("/v1beta1") && fields.contains("/v1beta2"),
+            "{plural}: {fields}"
+        );
+    }
+    assert_eq!(capm3.process.pid(), process);
+    capm3.was_well(&plane, &account);
+
     // Each right of the role was needed.
     let used = needed(&account, &plane);
     let own = rules().cluster.into_iter().filter(|rule| {
