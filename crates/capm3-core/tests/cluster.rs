@@ -31,12 +31,12 @@ fn infra() -> Metal3Cluster {
     infra
 }
 
-fn verdict(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: Seen) -> Verdict {
+fn verdict(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: &Seen) -> Verdict {
     verdict_at(infra, cluster, seen, 7)
 }
 
-fn verdict_at(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: Seen, second: i64) -> Verdict {
-    match plan(&View { infra, cluster }, &seen, at(second)) {
+fn verdict_at(infra: &Metal3Cluster, cluster: Option<&Cluster>, seen: &Seen, second: i64) -> Verdict {
+    match plan(&View { infra, cluster }, seen, at(second)) {
         Step::Finish(verdict) => *verdict,
         other => panic!("{other:?}"),
     }
@@ -55,7 +55,7 @@ fn an_endpoint_makes_the_cluster_provisioned() {
         name: "rack".into(),
         ..FailureDomain::default()
     }];
-    let first = verdict(&infra, Some(&cluster), Seen::default());
+    let first = verdict(&infra, Some(&cluster), &Seen::default());
     assert_eq!(first.finalizer, Finalizer::Add);
     assert_eq!(
         first.status.initialization.as_ref().unwrap().provisioned,
@@ -93,13 +93,13 @@ fn a_missing_endpoint_and_a_missing_owner_are_named() {
     let cluster = Cluster::new("c", Default::default());
     let mut unset = infra();
     unset.spec.control_plane_endpoint = None;
-    let refused = verdict(&unset, Some(&cluster), Seen::default());
+    let refused = verdict(&unset, Some(&cluster), &Seen::default());
     assert_eq!(
         state(&refused, "BaremetalInfrastructureReady"),
         "False InvalidConfiguration"
     );
     assert_eq!(refused.status.initialization, None);
-    let orphan = verdict(&infra(), None, Seen::default());
+    let orphan = verdict(&infra(), None, &Seen::default());
     assert_eq!(state(&orphan, "Ready"), "False NotReady");
     assert_eq!(orphan.finalizer, Finalizer::Keep);
 }
@@ -125,7 +125,7 @@ fn v1beta1_shows_the_same_with_severities_and_a_failure_until_it_is_corrected() 
     let cluster = Cluster::new("c", Default::default());
     let mut infra = infra();
     let endpoint = infra.spec.control_plane_endpoint.take();
-    let refused = verdict(&infra, Some(&cluster), Seen::default());
+    let refused = verdict(&infra, Some(&cluster), &Seen::default());
     let (conditions, failure) = old_state(&refused);
     assert_eq!(
         conditions,
@@ -140,7 +140,7 @@ fn v1beta1_shows_the_same_with_severities_and_a_failure_until_it_is_corrected() 
 
     infra.status = Some(refused.status);
     infra.spec.control_plane_endpoint = endpoint;
-    let corrected = verdict(&infra, Some(&cluster), Seen::default());
+    let corrected = verdict(&infra, Some(&cluster), &Seen::default());
     let (conditions, failure) = old_state(&corrected);
     assert_eq!(
         conditions,
@@ -157,9 +157,9 @@ fn v1beta1_shows_the_same_with_severities_and_a_failure_until_it_is_corrected() 
         .get_or_insert_default();
     part.failure_reason = Some("Theirs".into());
     infra.status = Some(status);
-    let (_, failure) = old_state(&verdict(&infra, Some(&cluster), Seen::default()));
+    let (_, failure) = old_state(&verdict(&infra, Some(&cluster), &Seen::default()));
     assert_eq!(failure.as_deref(), Some("Theirs"));
-    let (conditions, _) = old_state(&verdict(&infra, None, Seen::default()));
+    let (conditions, _) = old_state(&verdict(&infra, None, &Seen::default()));
     assert_eq!(conditions[0], "Ready False WaitingForClusterOwnerRef Info");
 }
 
@@ -176,7 +176,7 @@ fn deletion_waits_for_machines_but_not_for_the_cluster_object() {
         plan(&view, &Seen::default(), at(2)),
         Step::CountMachines("c".into())
     );
-    let waits = verdict(&infra, None, after(2, None));
+    let waits = verdict(&infra, None, &after(2, None));
     assert_eq!(waits.finalizer, Finalizer::Keep);
     assert_eq!(state(&waits, "BaremetalInfrastructureReady"), "False Deleting");
     let Step::EndReservations(Reservations::Cluster(owner)) = plan(&view, &after(0, None), at(2)) else {
@@ -189,10 +189,10 @@ fn deletion_waits_for_machines_but_not_for_the_cluster_object() {
         name: "c".into(),
     };
     assert_eq!(owner, expected);
-    let gone = verdict(&infra, None, after(0, Some(Ok(()))));
+    let gone = verdict(&infra, None, &after(0, Some(Ok(()))));
     assert_eq!((gone.finalizer, gone.events), (Finalizer::Drop, vec![]));
     infra.metadata.owner_references = None;
-    let unowned = verdict(&infra, None, Seen::default());
+    let unowned = verdict(&infra, None, &Seen::default());
     assert_eq!(
         unowned.finalizer,
         Finalizer::Drop,
@@ -222,16 +222,16 @@ fn a_host_service_that_is_away_holds_a_deletion_up_for_a_bounded_time_only() {
         (Trouble::Denied("no".into()), "False HostServiceDenied"),
         (Trouble::Invalid("what".into()), "False Deleting"),
     ] {
-        let waits = verdict_at(&infra, None, away(trouble.clone()), 1001);
+        let waits = verdict_at(&infra, None, &away(trouble.clone()), 1001);
         assert_eq!(waits.finalizer, Finalizer::Keep);
         assert_eq!(state(&waits, "BaremetalInfrastructureReady"), told);
         let message = waits.waiting.as_ref().unwrap().message.clone();
         assert!(message.ends_with("timeout at 1970-01-01T00:31:40Z"), "{message}");
         infra.status = Some(waits.status.clone());
-        let later = verdict_at(&infra, None, away(trouble.clone()), 1899);
+        let later = verdict_at(&infra, None, &away(trouble.clone()), 1899);
         assert_eq!(later.status, waits.status, "said once");
         assert_eq!(later.after, Some(jiff::SignedDuration::from_secs(1)));
-        let gone = verdict_at(&infra, None, away(trouble), 1900);
+        let gone = verdict_at(&infra, None, &away(trouble), 1900);
         assert_eq!(gone.finalizer, Finalizer::Drop);
         let told: Vec<_> = gone.events.iter().map(|event| event.reason).collect();
         assert_eq!(told, ["ReservationsLeft"]);
@@ -262,7 +262,7 @@ fn a_paused_cluster_says_so_and_keeps_its_finalizer() {
     cluster.spec.paused = Some(true);
     let mut infra = infra();
     infra.metadata.deletion_timestamp = Some(Time(at(1)));
-    let paused = verdict(&infra, Some(&cluster), Seen::default());
+    let paused = verdict(&infra, Some(&cluster), &Seen::default());
     assert_eq!(state(&paused, "Paused"), "True Paused");
     assert_eq!(paused.finalizer, Finalizer::Keep);
 }
