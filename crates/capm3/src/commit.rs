@@ -26,6 +26,8 @@ use crate::objects::Key;
 
 /// A pass that takes longer is given up and begun again: some server does not answer.
 pub(crate) const PASS_DEADLINE: Duration = Duration::from_secs(60);
+/// Whoever failed for long looks again within this time after the cause is gone: often nothing else tells.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_mins(1);
 const CONFLICT_RETRY: Duration = Duration::from_millis(50);
 
 /// Why a pass failed; never the user's fault.
@@ -247,7 +249,7 @@ impl<K: Kind> Committer<K> {
             tracing::debug!(controller = self.name, object = %key, error = %failure, "changed meanwhile");
             return Action::requeue(CONFLICT_RETRY);
         }
-        let delay = self.delay(key);
+        let delay = self.delay(key).min(LONGEST_DELAY);
         tracing::warn!(controller = self.name, object = %key, error = %failure, ?delay, "pass failed");
         Action::requeue(delay)
     }
@@ -310,7 +312,12 @@ mod tests {
     async fn the_newest_of_what_was_read_and_written_counts_in_whatever_order_it_is_heard_of() {
         let nowhere = kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"));
         let client = Client::try_from(nowhere).unwrap();
-        let committer = Committer::new(client, Leadership::always(), Capm3Metrics::default(), "metal3machine");
+        let committer = Committer::new(
+            client,
+            Leadership::always(),
+            Capm3Metrics::default(),
+            "metal3machine",
+        );
         let newest = |cached: &Metal3Machine| committer.newest(cached).resource_version().unwrap();
         for heard in ["9", "11", "10"] {
             committer.remember("metadata", machine("u", heard));
@@ -321,6 +328,10 @@ mod tests {
         committer.remember("metadata", machine("v", "6"));
         assert_eq!(newest(&machine("v", "5")), "6");
         assert_eq!(newest(&machine("v", "7")), "7");
-        assert_eq!(newest(&machine("v", "5")), "5", "what the watch has caught up with is forgotten");
+        assert_eq!(
+            newest(&machine("v", "5")),
+            "5",
+            "what the watch has caught up with is forgotten"
+        );
     }
 }

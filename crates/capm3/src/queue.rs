@@ -38,6 +38,10 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
     fn pass(&self, key: &Key, object: &Self::Object) -> impl Future<Output = Result<Again, Failure>> + Send;
 }
 
+/// The longest delay of who waits for the host service. Its stream of hosts wakes them when it is back; when only calls fail
+/// nothing does.
+pub(crate) const UNANSWERED: Duration = Duration::from_secs(30);
+
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Again {
@@ -150,7 +154,7 @@ async fn reconcile<C: Reconcile>(
     let key = Key::of(cached);
     let committer = shared.controller.committer();
     // Whoever gets this share of the work looks at everything in it.
-    let Some(_busy) = committer.leadership.enter(&share_key(cached)) else {
+    let Some(_busy) = committer.leadership.enter(share_key(cached).get(..1).unwrap_or_default()) else {
         return Ok(Action::await_change());
     };
     let started = Instant::now();
@@ -198,3 +202,6 @@ fn error_policy<C: Reconcile>(
 fn duration(signed: SignedDuration) -> Duration {
     Duration::try_from(signed).unwrap_or(Duration::ZERO)
 }
+
+#[cfg(test)]
+mod tests;

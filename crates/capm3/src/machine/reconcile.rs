@@ -1,7 +1,6 @@
 //! One pass over one Metal3Machine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::Store;
@@ -16,12 +15,9 @@ use super::successor::successor;
 use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
 use crate::objects::{Guarded, Key, Objects};
-use crate::queue::{Again, Reconcile};
+use crate::queue::{Again, Reconcile, UNANSWERED};
 use crate::wake::Waiting;
 use crate::workload::Workloads;
-
-/// The stream of hosts wakes whoever waits for the service; when only calls fail nothing does.
-const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// The controller of Metal3Machines.
 pub(crate) struct Controller {
@@ -139,7 +135,7 @@ async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Fa
 }
 
 /// Remembers what the machine waits for, if nothing of Kubernetes will wake it. Tells whether it waits for the host
-/// service to answer.
+/// service to answer, or to answer otherwise.
 fn queue(context: &Controller, key: &Key, verdict: &Verdict) -> bool {
     let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
     let for_host = matches!(
@@ -149,17 +145,20 @@ fn queue(context: &Controller, key: &Key, verdict: &Verdict) -> bool {
     if !for_host || verdict.finalizer == Finalizer::Drop {
         context.waiting.has_host(key);
     }
-    let of_pause = matches!(reason, Some(Reason::PauseSetFailed | Reason::PauseRemoveFailed));
+    let for_service = matches!(
+        reason,
+        Some(
+            Reason::HostServiceUnavailable
+                | Reason::HostServiceDenied
+                | Reason::PauseSetFailed
+                | Reason::PauseRemoveFailed
+        )
+    );
+    if for_service {
+        context.waiting.for_service(key);
+    }
     if let Some(wait) = &verdict.waiting {
-        if of_pause
-            || matches!(
-                wait.reason,
-                Reason::HostServiceUnavailable | Reason::HostServiceDenied
-            )
-        {
-            context.waiting.for_service(key);
-        }
         tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
     }
-    of_pause || reason == Some(Reason::HostServiceUnavailable)
+    for_service
 }
