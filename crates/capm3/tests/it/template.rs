@@ -57,10 +57,10 @@ impl Lab {
     async fn has_mode(&self, machine: &str, mode: &str) {
         let what = format!("{machine} to have the mode {mode}");
         wait::until(&what, wait::LONG, async || {
-            let found = self.mode(machine).await;
-            (found.as_deref() == Some(mode))
-                .then_some(())
-                .ok_or(format!("{found:?}"))
+            match self.mode(machine).await {
+                Some(found) if found == mode => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
         .await;
     }
