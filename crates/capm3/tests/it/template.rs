@@ -56,11 +56,9 @@ impl Lab {
 
     async fn has_mode(&self, machine: &str, mode: &str) {
         let what = format!("{machine} to have the mode {mode}");
-        wait::until(&what, wait::LONG, async || {
-            match self.mode(machine).await {
-                Some(found) if found == mode => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+        wait::until(&what, wait::LONG, async || match self.mode(machine).await {
+            Some(found) if found == mode => Ok(()),
+            other => Err(format!("{other:?}")),
         })
         .await;
     }
