@@ -128,16 +128,16 @@ async fn a_node_has_the_labels_of_its_host_that_are_asked_for_and_loses_those_th
 
     lab.ask_for("c", Some("rack.labels.test")).await;
     has(&node, &[own, (RACK, "7")]).await;
-    lab.ask_for("c", Some("rack.labels.test, room.labels.test,Not a prefix"))
-        .await;
-    has(&node, &[own, (RACK, "7"), (ROOM, "north")]).await;
-    let told = events::expect(&lab.plane.client(), "labels", "c", "InvalidLabelSyncPrefix").await;
-    assert!(told.contains(r#""Not a prefix" cannot"#), "{told}");
     let told = events::expect(&lab.plane.client(), "labels", "m", "NodeLabelsSynced").await;
     assert!(
         told.ends_with("host labels/a: set rack.labels.test/number"),
         "{told}"
     );
+    lab.ask_for("c", Some("rack.labels.test, room.labels.test,Not a prefix"))
+        .await;
+    has(&node, &[own, (RACK, "7"), (ROOM, "north")]).await;
+    let told = events::expect(&lab.plane.client(), "labels", "c", "InvalidLabelSyncPrefix").await;
+    assert!(told.contains(r#""Not a prefix" cannot"#), "{told}");
 
     lab.label(
         "a",
