@@ -13,6 +13,7 @@ mod broken;
 mod check;
 mod conversion;
 mod crash;
+mod dumps;
 mod flags;
 #[path = "../common/hosts.rs"]
 mod hosts;
@@ -22,6 +23,7 @@ mod leader;
 mod life;
 mod metrics;
 mod migrate;
+mod missing;
 mod moving;
 mod outage;
 mod parents;

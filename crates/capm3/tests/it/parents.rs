@@ -1,6 +1,6 @@
 //! What makes Machines: MachineDeployments and control planes, and the template of both.
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use metal3_api::capi::Machine;
 use metal3_api::infra::v1beta2::Metal3MachineTemplate;
@@ -54,6 +54,14 @@ impl Lab {
         let spec = json!({"template": {"spec": {"infrastructureRef": reference}}});
         self.make_dynamic(group, "MachineSet", &format!("{name}-1"), spec)
             .await;
+    }
+
+    /// The MachineSet of a MachineDeployment is deleted.
+    pub(crate) async fn machine_set_goes(&self, deployment: &str) {
+        self.dynamic("cluster.x-k8s.io", "MachineSet")
+            .delete(&format!("{deployment}-1"), &DeleteParams::default())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn control_plane(&self, name: &str, template: &str, replicas: u32) {

@@ -1,6 +1,10 @@
 //! A MachineHealthCheck found a Machine unhealthy: its host is rebooted, and in the end the Machine is its owner's to replace.
 //!
-//! Hours are passed by writing an earlier begin of the attempt into the status.
+//! Hours are passed by writing an earlier begin of the attempt into the status. `remediation/away.rs` has the host service that
+//! does not answer, `remediation/old.rs` a workload cluster that does not know the taint.
+
+mod away;
+mod old;
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -10,7 +14,6 @@ use metal3_api::capi::Machine;
 use metal3_api::infra::v1beta2::{Metal3Machine, Metal3Remediation};
 use metal3_testkit::wait;
 use serde_json::{Value, json};
-use tonic::Status;
 
 use crate::broken::remove;
 use crate::lab::Lab;
@@ -99,7 +102,7 @@ impl Lab {
     }
 
     /// Waits until the Machine says this about its remediation.
-    async fn told(&self, machine: &str, reason: &str, text: &str) {
+    pub(crate) async fn told(&self, machine: &str, reason: &str, text: &str) {
         self.condition_saying::<Machine>(machine, [EXTERNAL, "False", reason], text)
             .await;
     }
@@ -354,47 +357,6 @@ async fn a_machine_without_a_node_and_without_a_way_into_its_cluster_is_rebooted
     lab.told("m", "Rebooting", "does not answer").await;
     assert_eq!(lab.held("a"), 1);
     lab.ends("m", None).await;
-}
-
-#[tokio::test]
-async fn a_host_service_that_is_away_is_waited_for_before_a_machine_is_given_up() {
-    let world = start("away").await;
-    let lab = &world.lab;
-    let (host, node) = lab.running("m").await;
-    let away = |methods: &[&'static str]| {
-        lab.hosts.with(|world| {
-            world.failures = methods
-                .iter()
-                .map(|method| (*method, Status::unavailable("away")))
-                .collect();
-        });
-    };
-    away(&["HoldPowerOff"]);
-    lab.is_sick("m").await;
-    lab.told("m", "HostServiceUnavailable", "away").await;
-    lab.phase("m", RUNNING, 0).await;
-    away(&[]);
-    lab.phase("m", WAITING, 0).await;
-    lab.time_passes("m").await;
-    lab.phase("m", WAITING, 1).await;
-    lab.told("m", "WaitingForNode", "to be healthy").await;
-    away(&["GetHost", "MarkHealth"]);
-    lab.time_passes("m").await;
-    lab.told("m", "HostServiceUnavailable", "away").await;
-    lab.phase("m", WAITING, 1).await;
-    away(&[]);
-    lab.is_given_up("m", &host).await;
-    away(&["ReleasePowerHold"]);
-    lab.delete::<Metal3Remediation>("m").await;
-    wait::until("the end of the hold to be asked for", wait::LONG, async || {
-        (lab.calls("ReleasePowerHold") > 3).then_some(())
-    })
-    .await;
-    let waits: Metal3Remediation = lab.get("m").await;
-    assert!(!waits.finalizers().is_empty(), "the host may still be held");
-    away(&[]);
-    lab.is_gone::<Metal3Remediation>("m").await;
-    assert!(!is_tainted(&node).await);
 }
 
 #[tokio::test]
