@@ -154,7 +154,7 @@ async fn reconcile<C: Reconcile>(
     let key = Key::of(cached);
     let committer = shared.controller.committer();
     // Whoever gets this share of the work looks at everything in it.
-    let Some(_busy) = committer.leadership.enter(share_key(cached).get(..1).unwrap_or_default()) else {
+    let Some(_busy) = committer.leadership.enter(&share_key(cached)) else {
         return Ok(Action::await_change());
     };
     let started = Instant::now();
