@@ -60,7 +60,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn title(&self) -> String {
-        format!("{} machines of {} Clusters", self.hosts, self.clusters)
+        format!("{} machines, Clusters: {}", self.hosts, self.clusters)
     }
 
     fn check(&self) -> Result<()> {
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: &Args) -> Result<Figures> {
     provisioned(&stack, clusters).await?;
     let ready = begin.elapsed().as_secs_f64();
     say(&format!(
-        "  {hosts} hosts available after {available:.1} s, {clusters} Clusters provisioned after {ready:.1} s"
+        "  all hosts available after {available:.1} s, all Clusters provisioned after {ready:.1} s"
     ))?;
     stack.world.quiet().await?;
     stack.calm().await?;
