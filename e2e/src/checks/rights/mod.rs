@@ -4,89 +4,23 @@
 //! `hosts.host.metal3.io` are no requests to the API server: bmo asks about them when capm3 calls, so capm3's calls count.
 
 mod granted;
+mod idle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 use kube::ResourceExt as _;
 use metal3_rpc::AUTHORIZATION_GROUP;
-use metal3_testkit::audit::{self, Request};
 use metal3_rpc::call::Call;
+use metal3_testkit::audit::{self, Request};
 
-use self::granted::{Right, granted};
+use self::granted::granted;
+use self::idle::until;
 use super::{Context, metrics};
 use crate::stack::{BMO, CAPM3, NAMESPACE};
 
 /// ServiceAccount of capm3; that of bmo is named like its Deployment.
 const CAPM3_ACCOUNT: &str = "capm3-manager";
-
-/// Rights that may lie idle: who, group, resource, verb, why.
-const IDLE: [(&str, &str, &str, &str, &str); 10] = [
-    (
-        BMO,
-        "metal3.io",
-        "baremetalhosts/finalizers",
-        "update",
-        "asked for by the admission plugin OwnerReferencesPermissionEnforcement, which is off by default",
-    ),
-    (
-        BMO,
-        "metal3.io",
-        "hardwaredata",
-        "get",
-        "used when a host is deleted",
-    ),
-    (
-        BMO,
-        "metal3.io",
-        "hardwaredata",
-        "patch",
-        "used when a host is inspected again, or deleted",
-    ),
-    (BMO, "", "events", "patch", "used when the same is told again"),
-    (
-        BMO,
-        "",
-        "configmaps",
-        "patch",
-        "used when a self-signed certificate is renewed",
-    ),
-    (
-        BMO,
-        "",
-        "secrets",
-        "update",
-        "used when a self-signed certificate is renewed",
-    ),
-    (
-        CAPM3_ACCOUNT,
-        AUTHORIZATION_GROUP,
-        "hosts",
-        "list",
-        "used when it is unknown which host a machine had",
-    ),
-    (
-        CAPM3_ACCOUNT,
-        AUTHORIZATION_GROUP,
-        "hosts",
-        "provision",
-        "used when a claim came without its image",
-    ),
-    (
-        CAPM3_ACCOUNT,
-        AUTHORIZATION_GROUP,
-        "hosts",
-        "release",
-        "used when a machine is deleted",
-    ),
-    (
-        CAPM3_ACCOUNT,
-        "",
-        "secrets",
-        "update",
-        "used when a self-signed certificate is renewed",
-    ),
-];
 
 /// What a request needed a right for.
 #[derive(Clone, Debug)]
@@ -116,29 +50,30 @@ pub(super) async fn check(context: &Context) -> Result<()> {
             deeds.extend(calls(context).await?);
         }
         let granted = granted(context, account).await?;
-        let idle: Vec<&Right> = granted
+        let (mut idle, mut unexplained) = (BTreeMap::<_, usize>::new(), Vec::new());
+        for right in granted
             .iter()
             .filter(|right| !deeds.iter().any(|deed| right.used_by(deed)))
-            .collect();
-        for right in &idle {
-            let excused = IDLE.iter().any(|(who, group, resource, verb, _)| {
-                *who == account && (*group, *resource, *verb) == (&right.group, &right.resource, &right.verb)
-            });
-            ensure!(
-                excused,
-                "{user} may {} and never did: take it from its role, or say in e2e/src/checks/rights/mod.rs what for",
-                right.title()
-            );
+        {
+            match until(account, right) {
+                Some(when) => *idle.entry(when).or_default() += 1,
+                None => unexplained.push(right.title()),
+            }
         }
+        ensure!(
+            unexplained.is_empty(),
+            "{user} may, and never did: {}; take it from its role, or say in e2e/src/checks/rights/idle.rs what for",
+            unexplained.join(", ")
+        );
         context.progress.line(&format!(
-            "{account}: {} requests, none denied; {} rights, {} used{}",
+            "{account}: {} requests, none denied; {} rights, {} used",
             requests.len(),
             granted.len(),
-            granted.len() - idle.len(),
-            idle.iter()
-                .map(|right| format!(", idle for a reason: {}", right.title()))
-                .collect::<String>()
+            granted.len() - idle.values().sum::<usize>()
         ));
+        for (when, rights) in idle {
+            context.progress.line(&format!("    {rights} idle until {when}"));
+        }
     }
     Ok(())
 }
@@ -229,6 +164,7 @@ fn verb(method: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::granted::Right;
     use super::*;
 
     fn request(verb: &str, code: u16) -> Request {
