@@ -21,6 +21,7 @@ mod lab;
 mod label_sync;
 mod leader;
 mod life;
+mod long_outage;
 mod metrics;
 mod migrate;
 mod missing;

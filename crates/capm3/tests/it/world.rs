@@ -12,7 +12,9 @@ pub(crate) struct World {
     pub(crate) capm3: Capm3,
     /// Kubernetes refuses nothing.
     allowed: bool,
-    _serving: Serving,
+    place: Place,
+    /// None while the host service is away.
+    serving: Option<Serving>,
 }
 
 impl World {
@@ -52,8 +54,19 @@ impl World {
             account,
             capm3,
             allowed: true,
-            _serving: serving,
+            place,
+            serving: Some(serving),
         }
+    }
+
+    /// The host service goes away with all its streams.
+    pub(crate) fn service_goes(&mut self) {
+        self.serving.take().unwrap().close();
+    }
+
+    /// It is back at the same address.
+    pub(crate) async fn service_comes(&mut self) {
+        self.serving = Some(self.place.open(&self.lab.hosts).await);
     }
 
     /// As [`Self::by`], for an account that lacks rights.
