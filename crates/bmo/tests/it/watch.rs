@@ -228,6 +228,43 @@ async fn a_reader_gets_the_labels_and_the_namespaces_that_it_asks_for() {
     assert_eq!(snapshot(&mut follow(&hosts, request(&[])).await).await, ["a"]);
 }
 
+/// The labels of the host that a message is about.
+fn sorted(response: WatchHostsResponse) -> Vec<String> {
+    let labels = response.host.unwrap_or_default().labels;
+    let mut labels: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    labels.sort();
+    labels
+}
+
+#[tokio::test]
+async fn a_reader_that_asks_for_no_labels_in_particular_is_told_of_each_change_of_any() {
+    let world = World::start("watch-all-labels").await;
+    world.available(&["a"]).await;
+    let hosts = world.caller("caller", &["watch"]).await;
+    let mut stream = open(&hosts, &world, "").await;
+    snapshot(&mut stream).await;
+    for (changed, wanted) in [
+        (
+            json!({"example.com/rack": "7", "plain": "1"}),
+            vec!["example.com/rack=7", "plain=1"],
+        ),
+        (
+            json!({"example.com/rack": "8"}),
+            vec!["example.com/rack=8", "plain=1"],
+        ),
+        (json!({"example.com/rack": null}), vec!["plain=1"]),
+    ] {
+        world.patch("a", json!({"metadata": {"labels": changed}})).await;
+        let told = async { while sorted(next(&mut stream).await) != wanted {} };
+        // Bookmarks come for ever.
+        let told = tokio::time::timeout(wait::LONG, told).await;
+        told.unwrap_or_else(|_| panic!("nobody tells {wanted:?}"));
+    }
+}
+
 #[tokio::test]
 async fn a_revision_of_another_replica_is_refused_with_the_remedy() {
     let world = World::start("watch-replica").await;
