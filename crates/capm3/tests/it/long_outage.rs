@@ -102,6 +102,11 @@ async fn machines_in_every_phase_say_that_the_host_service_is_away_and_go_on_whe
     lab.delete::<Metal3Machine>("goes").await;
     lab.patch::<Cluster>("d", json!({"spec": {"paused": true}})).await;
     lab.is_sick("sick").await;
+    // Those that only wait look by themselves later, and sooner when they are touched.
+    for machine in ["waits", "boots"] {
+        let touch = json!({"metadata": {"annotations": {"touched": "yes"}}});
+        lab.patch::<Metal3Machine>(machine, touch).await;
+    }
     says_so(lab, "new", ASSOCIATED).await;
     says_so(lab, "waits", ASSOCIATED).await;
     says_so(lab, "boots", PROVISIONED).await;
