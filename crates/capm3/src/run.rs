@@ -38,14 +38,9 @@ const LEASE: &str = "controller-leader-election-capm3";
 pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     args.report_unused();
     let offer = args.tls.offer()?;
-    let client = args
-        .kube
-        .client(concat!(
-            "cluster-api-provider-metal3-manager/",
-            env!("CARGO_PKG_VERSION")
-        ))
-        .await?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let agent = concat!("cluster-api-provider-metal3-manager/", env!("CARGO_PKG_VERSION"));
+    let client = args.kube.counted_client(agent, &metrics).await?;
     let capm3 = Capm3Metrics::register(&metrics);
     let counting = Arc::new(Counting(capm3.clone()));
     let host_client = HostClient::new(&args.host_service.config(counting)?)?;

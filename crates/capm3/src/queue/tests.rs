@@ -77,8 +77,7 @@ async fn looks(
     wake(sender.clone()).await;
     tokio::time::sleep(OUTAGE + LATER).await;
     running.abort();
-    let looks = looks.lock().unwrap().clone();
-    looks
+    Vec::clone(&looks.lock().unwrap())
 }
 
 fn key() -> Key {

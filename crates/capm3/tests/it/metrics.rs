@@ -89,7 +89,9 @@ async fn metrics_are_for_those_whose_token_may_get_them() {
         if status == 200 { Ok(text) } else { Err(text) }
     })
     .await;
-    assert!(text.contains("process_cpu_seconds_total"), "{text}");
+    for name in ["process_cpu_seconds_total", "rest_client_requests_total{"] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
     assert_eq!(get(Some(&stranger.token)).await.status(), 403);
     // Nothing for those who do not use TLS.
     assert!(client.get(url.replace("https", "http")).send().await.is_err());
@@ -150,5 +152,7 @@ async fn metrics_are_open_to_everybody_on_demand() {
         },
     )
     .await;
-    assert!(text.contains("process_cpu_seconds_total"), "{text}");
+    for name in ["process_cpu_seconds_total", "rest_client_requests_total{"] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
 }

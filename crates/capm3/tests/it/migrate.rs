@@ -78,6 +78,78 @@ fn needed(account: &Account, plane: &ControlPlane) -> BTreeSet<(String, String)>
     used.collect()
 }
 
+async fn one_version_is_stored(plane: &ControlPlane) {
+    wait::until("one version to be stored", wait::LONG, async || {
+        let all = definitions(plane).await;
+        assert_eq!(all.len(), 9);
+        for crd in all {
+            let stored = crd
+                .status
+                .clone()
+                .and_then(|status| status.stored_versions)
+                .unwrap();
+            if stored != ["v1beta2"] || !crd.annotations().contains_key(DONE) {
+                return Err(format!("{}: {stored:?}", crd.name_any()));
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+async fn serve_one_version(plane: &ControlPlane) {
+    for crd in definitions(plane).await {
+        let mut versions = crd.spec.versions.clone();
+        for version in &mut versions {
+            version.served = version.storage;
+        }
+        change(plane, &crd, json!({"spec": {"versions": versions}})).await;
+    }
+}
+
+async fn nobody_manages_fields_of_the_old_version(plane: &ControlPlane) {
+    wait::until("no manager of the old version", wait::LONG, async || {
+        for crd in definitions(plane).await {
+            let (generation, done) = (crd.metadata.generation, crd.annotations().get(DONE));
+            if done != generation.map(|generation| generation.to_string()).as_ref() {
+                return Err(format!("{}: {done:?} of {generation:?}", crd.name_any()));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    for (plural, [_, object]) in samples() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let read = get(
+            &plane.client(),
+            &format!("{}/{name}", path("v1beta2", "lab", &plural)),
+        )
+        .await;
+        let fields = read.unwrap()["metadata"]["managedFields"].to_string();
+        assert!(
+            !fields.contains("/v1beta1") && fields.contains("/v1beta2"),
+            "{plural}: {fields}"
+        );
+    }
+}
+
+/// Of the rights that the migration has.
+fn each_right_was_needed(account: &Account, plane: &ControlPlane) {
+    let used = needed(account, plane);
+    let own = rules().cluster.into_iter().filter(|rule| {
+        let resources = rule.resources.as_deref().unwrap_or_default();
+        rule.resource_names.is_some() || resources.iter().any(|resource| resource == "metal3datas")
+    });
+    for rule in own {
+        for resource in rule.resources.unwrap_or_default() {
+            for verb in &rule.verbs {
+                let right = (resource.clone(), verb.clone());
+                assert!(used.contains(&right), "{right:?} is not needed");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn objects_of_an_older_release_are_stored_anew_once() {
     let plane = ControlPlane::start().await.unwrap();
@@ -110,73 +182,17 @@ async fn objects_of_an_older_release_are_stored_anew_once() {
         .await
         .unwrap();
     capm3.ready().await;
-    wait::until("one version to be stored", wait::LONG, async || {
-        let all = definitions(&plane).await;
-        assert_eq!(all.len(), 9);
-        for crd in all {
-            let stored = crd
-                .status
-                .clone()
-                .and_then(|status| status.stored_versions)
-                .unwrap();
-            if stored != ["v1beta2"] || !crd.annotations().contains_key(DONE) {
-                return Err(format!("{}: {stored:?}", crd.name_any()));
-            }
-        }
-        Ok(())
-    })
-    .await;
+    one_version_is_stored(&plane).await;
     capm3.was_well(&plane, &account);
 
     // Later the old version is served no more: without a restart, nobody is told to be a manager of its fields.
     let process = capm3.process.pid();
-    for crd in definitions(&plane).await {
-        let mut versions = crd.spec.versions.clone();
-        for version in &mut versions {
-            version.served = version.storage;
-        }
-        change(&plane, &crd, json!({"spec": {"versions": versions}})).await;
-    }
-    wait::until("no manager of the old version", wait::LONG, async || {
-        for crd in definitions(&plane).await {
-            let (generation, done) = (crd.metadata.generation, crd.annotations().get(DONE));
-            if done != generation.map(|generation| generation.to_string()).as_ref() {
-                return Err(format!("{}: {done:?} of {generation:?}", crd.name_any()));
-            }
-        }
-        Ok(())
-    })
-    .await;
-    for (plural, [_, object]) in samples() {
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let read = get(
-            &plane.client(),
-            &format!("{}/{name}", path("v1beta2", "lab", &plural)),
-        )
-        .await;
-        let fields = read.unwrap()["metadata"]["managedFields"].to_string();
-        assert!(
-            !fields.contains("/v1beta1") && fields.contains("/v1beta2"),
-            "{plural}: {fields}"
-        );
-    }
+    serve_one_version(&plane).await;
+    nobody_manages_fields_of_the_old_version(&plane).await;
     assert_eq!(capm3.process.pid(), process);
     capm3.was_well(&plane, &account);
 
-    // Each right of the role was needed.
-    let used = needed(&account, &plane);
-    let own = rules().cluster.into_iter().filter(|rule| {
-        let resources = rule.resources.as_deref().unwrap_or_default();
-        rule.resource_names.is_some() || resources.iter().any(|resource| resource == "metal3datas")
-    });
-    for rule in own {
-        for resource in rule.resources.unwrap_or_default() {
-            for verb in &rule.verbs {
-                let right = (resource.clone(), verb.clone());
-                assert!(used.contains(&right), "{right:?} is not needed");
-            }
-        }
-    }
+    each_right_was_needed(&account, &plane);
 
     // Without the old version and without webhooks, everything is there.
     for crd in definitions(&plane).await {
