@@ -363,7 +363,10 @@ mod tests {
     fn the_cluster_of_a_machine_is_found_by_its_owner_and_without_it_by_label() {
         let objects = objects();
         let cluster = |namespace, name| {
-            let machine = objects.metal3_machine(&Key::new(namespace, name)).unwrap().unwrap();
+            let machine = objects
+                .metal3_machine(&Key::new(namespace, name))
+                .unwrap()
+                .unwrap();
             objects.cluster_of(&machine).map(|cluster| cluster.name_any())
         };
         assert_eq!(cluster("ns", "owned").as_deref(), Some("c"));
