@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
+use metal3_testkit::wait::try_until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -23,6 +24,8 @@ use crate::stack::NAMESPACE;
 const HOST_SERVICE: &str = "baremetal-operator-host-service";
 /// Its webhooks have another CA than the HostService.
 const CAPM3_WEBHOOKS: &str = "capm3-webhook-service";
+/// kubelet looks for new content of a Secret that is mounted about once a minute.
+const RENEWAL: Duration = Duration::from_secs(180);
 /// How an HTTP/2 client begins: a preface and its empty settings.
 const PLAINTEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -41,10 +44,13 @@ pub(super) async fn check(context: &Context) -> Result<()> {
     for Bundle { of, service, ca } in &bundles {
         let ca = file(&folder, "bundle.crt", ca)?;
         let server = Server::new(service, 443);
-        server
-            .verify(&ca, &[])
-            .await
-            .with_context(|| format!("the caBundle of {of} does not verify {}", server.name))?;
+        // Issued anew, it is in the bundle before kubelet gives it to the pod.
+        let what = format!("the caBundle of {of} to verify {}", server.name);
+        let renewed = async || {
+            let verified = server.verify(&ca, &[]).await;
+            verified.map_err(|error| format!("{error:#}"))
+        };
+        try_until(&what, RENEWAL, renewed).await?;
         *verified.entry(service).or_default() += 1;
     }
     for (service, count) in verified {
