@@ -1,5 +1,7 @@
 //! What controllers read: one store per kind, filled by one watch each.
 
+mod parents;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use metal3_api::names;
 use metal3_capm3_core::{cluster, machine, template_sync};
 use tokio::sync::watch;
 
+pub(crate) use self::parents::Parents;
 use crate::commit::Failure;
 
 /// Label of Cluster API for several managers in one cluster.

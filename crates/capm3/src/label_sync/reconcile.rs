@@ -6,13 +6,13 @@ use jiff::SignedDuration;
 use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine};
 use metal3_capm3_core::label_sync::{Changes, Pair, Plan, View, changes, events, plan};
-use metal3_capm3_core::machine::{Requeue, cluster_name, owner_name};
+use metal3_capm3_core::machine::Requeue;
 
 use super::pace::Pace;
 use super::told::{About, Told};
 use crate::commit::{Committer, Failure};
 use crate::hosts::HostLabels;
-use crate::objects::{Guarded, Key, Objects};
+use crate::objects::{Guarded, Key, Objects, Parents};
 use crate::queue::{Again, Reconcile};
 use crate::workload::{INTEREST, Labelled, Relabelled, Workloads};
 
@@ -71,19 +71,11 @@ impl Reconcile for Controller {
 }
 
 async fn pass(context: &Controller, key: &Key, machine: &Metal3Machine) -> Result<Requeue, Failure> {
-    let objects = &context.objects;
-    let owner = match owner_name(machine) {
-        Some(name) => objects.machine(&key.namespace, name)?,
-        None => None,
-    };
-    let cluster = match cluster_name(machine, owner.as_ref()) {
-        "" => None,
-        name => objects.cluster(&key.namespace, name)?,
-    };
-    let infra = match &cluster {
-        Some(cluster) => objects.infra_of(cluster)?,
-        None => None,
-    };
+    let Parents {
+        owner,
+        cluster,
+        infra,
+    } = context.objects.parents(key, machine)?;
     let view = View {
         machine,
         owner: owner.as_ref(),

@@ -6,15 +6,13 @@ use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
-use metal3_capm3_core::machine::{
-    Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, cluster_name, owner_name, plan,
-};
+use metal3_capm3_core::machine::{Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, plan};
 
 use super::commit::commit;
 use super::successor::successor;
 use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
-use crate::objects::{Guarded, Key, Objects};
+use crate::objects::{Guarded, Key, Objects, Parents};
 use crate::queue::{Again, Reconcile, UNANSWERED};
 use crate::wake::Waiting;
 use crate::workload::Workloads;
@@ -49,19 +47,11 @@ impl Reconcile for Controller {
 }
 
 async fn pass(context: &Controller, key: &Key, machine: &Metal3Machine) -> Result<Again, Failure> {
-    let objects = &context.objects;
-    let owner = match owner_name(machine) {
-        Some(name) => objects.machine(&key.namespace, name)?,
-        None => None,
-    };
-    let cluster = match cluster_name(machine, owner.as_ref()) {
-        "" => None,
-        name => objects.cluster(&key.namespace, name)?,
-    };
-    let infra = match &cluster {
-        Some(cluster) => objects.infra_of(cluster)?,
-        None => None,
-    };
+    let Parents {
+        owner,
+        cluster,
+        infra,
+    } = context.objects.parents(key, machine)?;
     let view = View {
         machine,
         owner: owner.as_ref(),
