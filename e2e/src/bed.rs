@@ -150,6 +150,24 @@ impl Bed {
         output(command, &format!("helm {}", args.join(" "))).await
     }
 
+    /// How things stand after something went wrong, as far as the cluster can tell.
+    pub async fn scene(&self) -> String {
+        let kinds = "bmh,metal3machines,metal3remediations,machines";
+        let mut scene = String::new();
+        for (call, last) in [
+            (["get", kinds, "-A", "-o", "wide"].as_slice(), 100),
+            (&["get", "events", "-A", "--sort-by=.lastTimestamp"], 80),
+        ] {
+            let Ok(text) = self.kubectl(call, None).await else {
+                continue;
+            };
+            let lines: Vec<&str> = text.lines().collect();
+            scene += &lines[lines.len().saturating_sub(last)..].join("\n");
+            scene += "\n\n";
+        }
+        scene
+    }
+
     fn script(&self, path: &str, state: &Path) -> Command {
         let mut command = Command::new(self.root.join(path));
         command.env("TB_DIR", state).current_dir(&self.root);

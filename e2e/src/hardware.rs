@@ -93,6 +93,8 @@ pub struct Booted {
     pub system: String,
     /// The config drive that it received.
     pub drive: ConfigDrive,
+    /// How often it booted; 0 with a real Ironic, whose agents do not count.
+    pub boots: u64,
 }
 
 const SIM_PORT: u16 = 6385;
@@ -211,6 +213,7 @@ impl Hardware {
             booted.push(Booted {
                 system: system.to_owned(),
                 drive,
+                boots: full["boots"].as_u64().unwrap_or_default(),
             });
         }
         Ok(booted)

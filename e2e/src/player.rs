@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bed::Bed;
 use crate::config_drive::{Boot, ConfigDrive};
-use crate::hardware::Hardware;
+use crate::hardware::{Booted, Hardware};
 use crate::progress::Progress;
 
 /// One workload cluster that servers join.
@@ -61,7 +61,20 @@ pub struct Player {
 struct Joined {
     drive: ConfigDrive,
     node: String,
+    /// Of the server, when it was last seen to run. It may have gone off and on between two looks.
+    boots: u64,
     runs: bool,
+}
+
+impl Joined {
+    fn of(server: Booted) -> Result<Self> {
+        Ok(Self {
+            node: server.drive.boot()?.node,
+            drive: server.drive,
+            boots: server.boots,
+            runs: true,
+        })
+    }
 }
 
 impl Player {
@@ -88,10 +101,8 @@ impl Player {
         progress: &Arc<Progress>,
     ) -> Result<Self> {
         let mut player = Self::new(bed, hardware, target, progress);
-        for (system, drive) in player.booted().await? {
-            let node = drive.boot()?.node;
-            let runs = true;
-            player.joined.insert(system, Joined { drive, node, runs });
+        for (system, server) in player.booted().await? {
+            player.joined.insert(system, Joined::of(server)?);
         }
         Ok(player)
     }
@@ -135,7 +146,10 @@ impl Player {
         let stopped: Vec<String> = self
             .joined
             .iter()
-            .filter(|(system, joined)| joined.runs && !booted.contains_key(*system))
+            .filter(|(system, joined)| {
+                let boots = booted.get(*system).map(|server| server.boots);
+                joined.runs && boots != Some(joined.boots)
+            })
             .map(|(system, _)| system.clone())
             .collect();
         for system in stopped {
@@ -145,16 +159,16 @@ impl Player {
                 self.call("stopnode", &[&node], &[]).await?;
             }
         }
-        for (system, drive) in booted {
-            self.boot(system, drive).await?;
+        for (system, server) in booted {
+            self.boot(system, server).await?;
         }
         Ok(())
     }
 
     /// A server runs its image: for the first time, again, or still.
-    async fn boot(&mut self, system: String, drive: ConfigDrive) -> Result<()> {
+    async fn boot(&mut self, system: String, server: Booted) -> Result<()> {
         match self.joined.get(&system) {
-            Some(joined) if joined.drive == drive => {
+            Some(joined) if joined.drive == server.drive => {
                 let node = joined.node.clone();
                 if joined.runs || self.broken.has(&node) {
                     return Ok(());
@@ -167,26 +181,25 @@ impl Player {
                 if let Some(node) = before.map(|joined| joined.node.clone()) {
                     self.call("rmnode", &[&node], &[]).await?;
                 }
-                self.join(&drive.boot()?).await?;
+                let boot = server.drive.boot()?;
+                self.join(&boot).await?;
                 self.progress.line(&format!(
                     "server {system} booted and joined as node {}",
-                    drive.boot()?.node
+                    boot.node
                 ));
             }
         }
-        let node = drive.boot()?.node;
-        let runs = true;
-        self.joined.insert(system, Joined { drive, node, runs });
+        self.joined.insert(system, Joined::of(server)?);
         Ok(())
     }
 
     /// The servers of this cluster that run an image now: a namespace holds the hosts of one.
-    async fn booted(&self) -> Result<BTreeMap<String, ConfigDrive>> {
+    async fn booted(&self) -> Result<BTreeMap<String, Booted>> {
         let booted = self.hardware.booted().await?;
         Ok(booted
             .into_iter()
             .filter(|server| server.drive.meta("metal3-namespace") == Some(self.target.namespace.as_str()))
-            .map(|server| (server.system, server.drive))
+            .map(|server| (server.system.clone(), server))
             .collect())
     }
 

@@ -83,26 +83,20 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     metal3_testkit::init();
-    match run(Cli::parse()).await {
+    let cli = Cli::parse();
+    let bed = Bed::new(cli.root, cli.dir, cli.netns, cli.mode);
+    match run(&bed, cli.command, cli.report).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let scene = bed.scene().await;
             // Without a backtrace: the cause is in the bed, not in this program.
-            writeln!(std::io::stderr(), "\n{error:#}").ok();
+            writeln!(std::io::stderr(), "\n{scene}{error:#}").ok();
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
-    let Cli {
-        root,
-        dir,
-        netns,
-        mode,
-        report: file,
-        command,
-    } = cli;
-    let bed = Bed::new(root, dir, netns, mode);
+async fn run(bed: &Bed, command: Command, file: Option<PathBuf>) -> Result<()> {
     let report = match command {
         Command::Up {
             install,
@@ -117,7 +111,7 @@ async fn run(cli: Cli) -> Result<()> {
             let plan = Plan {
                 install,
                 tls,
-                mode,
+                mode: bed.mode,
                 sim,
                 hosts,
                 workers,
@@ -125,12 +119,12 @@ async fn run(cli: Cli) -> Result<()> {
                 capm3,
                 chaos,
             };
-            tour::up(&bed, &plan).await?
+            tour::up(bed, &plan).await?
         }
-        Command::Check { what } => return checks::run(&bed, &what).await,
-        Command::Contract { parts } => return Box::pin(contract::run(&bed, &parts)).await,
-        Command::Cycle => return release::cycle(&bed).await,
-        Command::Down => tour::down(&bed).await?,
+        Command::Check { what } => return checks::run(bed, &what).await,
+        Command::Contract { parts } => return Box::pin(contract::run(bed, &parts)).await,
+        Command::Cycle => return release::cycle(bed).await,
+        Command::Down => tour::down(bed).await?,
     };
     writeln!(std::io::stdout(), "\n{}", report.table())?;
     if let Some(file) = file {

@@ -51,16 +51,14 @@ pub(super) async fn run(contract: &Contract) -> Result<()> {
     let stop = CancellationToken::new();
     let playing = Player::new(bed, hardware, target, progress).start(stop.clone());
     let steps = async {
-        let running = try_until("the second Cluster to be available", BOUND, async || {
+        try_until("the second Cluster to be available", BOUND, async || {
             view.cluster_available(progress, HOSTS).await
         })
-        .await;
+        .await?;
         stop.cancel();
-        running
+        Ok(())
     };
-    let (played, running) = tokio::join!(playing, steps);
-    running?;
-    played?;
+    tokio::try_join!(playing, steps)?;
 
     progress.step(&format!("ClusterClass: deleting Cluster {CLUSTER} and its hosts"));
     let delete = |kind: &'static str| {

@@ -76,15 +76,14 @@ pub async fn run(bed: &Bed, parts: &[Part]) -> Result<()> {
         progress,
         plan,
     };
-    let playing = player.play(stop.clone());
+    let playing = async { player.play(stop.clone()).await.context("a server could not boot") };
     let steps = async {
-        let done = contract.steps(&broken, parts).await;
+        contract.steps(&broken, parts).await?;
         stop.cancel();
-        done
+        Ok(())
     };
-    let (played, done) = tokio::join!(playing, steps);
-    done?;
-    played.context("a server could not boot")
+    tokio::try_join!(playing, steps)?;
+    Ok(())
 }
 
 struct Contract {
