@@ -35,6 +35,28 @@ pub struct Verdict {
     pub failure: Option<FailureCause>,
 }
 
+impl Verdict {
+    /// Whether all there is to say is that the spec was read: the conditions name its generation, nothing else is new, and
+    /// nothing is to be done at once.
+    pub fn only_observes(&self, before: &BareMetalHostStatus) -> bool {
+        if self.status == *before
+            || self.status.conditions.len() != before.conditions.len()
+            || self.finish != Finish::Keep
+            || !self.writes.is_empty()
+            || !self.events.is_empty()
+            || !matches!(self.next.requeue, Requeue::After(_) | Requeue::OnChange)
+        {
+            return false;
+        }
+        let mut status = self.status.clone();
+        status.last_updated.clone_from(&before.last_updated);
+        for (condition, before) in status.conditions.iter_mut().zip(&before.conditions) {
+            condition.observed_generation = before.observed_generation;
+        }
+        status == *before
+    }
+}
+
 /// What happens to the host's finalizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -84,6 +106,18 @@ pub enum Requeue {
     },
     /// When something changes.
     OnChange,
+}
+
+impl Requeue {
+    /// This long from now at the latest.
+    #[must_use]
+    pub fn within(self, limit: SignedDuration) -> Self {
+        match self {
+            Self::Now => Self::Now,
+            Self::After(after) => Self::After(after.min(limit)),
+            Self::Backoff { .. } | Self::OnChange => Self::After(limit),
+        }
+    }
 }
 
 impl Next {

@@ -1,6 +1,8 @@
 //! Writing a verdict: finalizer, results, status, other objects, events; the finalizer goes last. Each step can be
 //! repeated.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -15,14 +17,26 @@ use crate::events::Told;
 use crate::metrics::Facts;
 use crate::watch::Guarded;
 
-/// Writes a verdict.
+/// Writes a verdict, or tells how much longer it can wait.
 ///
 /// # Errors
 /// A conflict means that the host changed since it was read; the next pass decides anew.
-pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Verdict) -> Result<(), Failure> {
+pub(super) async fn commit(
+    context: &Context,
+    host: &BareMetalHost,
+    verdict: Verdict,
+) -> Result<Option<Duration>, Failure> {
     if !context.leadership.held() {
         return Err(Failure::NotLeading);
     }
+    let only_observes = host
+        .status
+        .as_ref()
+        .is_some_and(|before| verdict.only_observes(before));
+    if only_observes && let Some(left) = context.late.left(&key(host)) {
+        return Ok(Some(left));
+    }
+    context.late.forget(&key(host));
     let api: Api<BareMetalHost> =
         Api::namespaced(context.client.clone(), &host.namespace().unwrap_or_default());
     let mut current = host.clone();
@@ -80,7 +94,7 @@ pub(super) async fn commit(context: &Context, host: &BareMetalHost, verdict: Ver
             Err(failure) => return Err(failure),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Tells of a change of state; only of one that was written, or it would be told again by the pass that writes it.
@@ -192,6 +206,7 @@ mod tests {
     use metal3_kit::lease::Leadership;
 
     use super::super::hardware::Hardware;
+    use super::super::late::Late;
     use super::super::secrets::Secrets;
     use super::super::trace::Traces;
     use super::*;
@@ -243,34 +258,77 @@ mod tests {
             backoff: Backoff::default(),
             written: Written::default(),
             traces: Traces::default(),
+            late: Late::default(),
         }
     }
 
-    #[tokio::test]
-    async fn a_change_of_state_is_told_once_it_is_written() {
-        let host: BareMetalHost = serde_json::from_value(json!({
-            "metadata": {"name": "a", "namespace": "metal3", "resourceVersion": "1", "finalizers": ["baremetalhost.metal3.io"]},
-            "spec": {"online": true, "bmc": {"address": "redfish://bmc/redfish/v1/Systems/1", "credentialsName": "s"}},
+    fn host(spec: Value) -> BareMetalHost {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "namespace": "metal3", "resourceVersion": "1", "generation": 1,
+                "finalizers": ["baremetalhost.metal3.io"],
+            },
+            "spec": spec,
         }))
-        .unwrap();
-        let code = Arc::new(AtomicU16::new(409));
-        let context = context(api(&host, Arc::clone(&code)));
+        .unwrap()
+    }
+
+    /// Of a host that needs no answers.
+    fn verdict(context: &Context, host: &BareMetalHost) -> Verdict {
         let view = HostView {
-            host: &host,
+            host,
             hardware: None,
             secret: BmcSecret::NotNeeded,
             settings: &context.settings,
         };
-        let Step::Finish(verdict) = step(&view, &Observed::default(), Timestamp::UNIX_EPOCH) else {
-            panic!("a new host needs no answers")
-        };
+        match step(&view, &Observed::default(), Timestamp::UNIX_EPOCH) {
+            Step::Finish(verdict) => *verdict,
+            Step::Ask(ask) => panic!("{ask:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_only_observes_the_spec_waits_a_moment() {
+        let mut host = host(json!({"online": true}));
+        let context = context(api(&host, Arc::new(AtomicU16::new(200))));
+        let written = || context.metrics.writes_of("status");
+        let first = verdict(&context, &host);
+        assert_eq!(commit(&context, &host, first).await.unwrap(), None);
+        host.status = Some(verdict(&context, &host).status);
+        assert_eq!(written(), 1);
+
+        host.metadata.generation = Some(2);
+        let observes = verdict(&context, &host);
+        let left = commit(&context, &host, observes.clone()).await.unwrap().unwrap();
+        assert_eq!(written(), 1);
+        tokio::time::advance(left).await;
+        assert_eq!(commit(&context, &host, observes).await.unwrap(), None);
+        assert_eq!(written(), 2);
+
+        // What says more is written at once.
+        host.spec.bmc =
+            serde_json::from_value(json!({"address": "redfish://bmc/1", "credentialsName": "s"})).unwrap();
+        assert_eq!(
+            commit(&context, &host, verdict(&context, &host)).await.unwrap(),
+            None
+        );
+        assert_eq!(written(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_state_is_told_once_it_is_written() {
+        let bmc = json!({"address": "redfish://bmc/redfish/v1/Systems/1", "credentialsName": "s"});
+        let host = host(json!({"online": true, "bmc": bmc}));
+        let code = Arc::new(AtomicU16::new(409));
+        let context = context(api(&host, Arc::clone(&code)));
+        let verdict = verdict(&context, &host);
         let (from, to) = verdict.transitions[0].clone();
         let told = || context.metrics.transitions_of(from.as_str(), to.as_str());
-        let lost = commit(&context, &host, (*verdict).clone()).await.unwrap_err();
+        let lost = commit(&context, &host, verdict.clone()).await.unwrap_err();
         assert!(lost.is_conflict(), "{lost}");
         assert_eq!(told(), None);
         code.store(200, Ordering::Relaxed);
-        commit(&context, &host, *verdict).await.unwrap();
+        commit(&context, &host, verdict).await.unwrap();
         assert_eq!(told(), Some(1));
     }
 }

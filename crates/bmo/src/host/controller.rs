@@ -20,6 +20,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
 
 use super::hardware::Hardware;
+use super::late::Late;
 use super::reconcile::{Context, Failure, reconcile};
 use super::secrets::Secrets;
 use super::trace::Traces;
@@ -125,6 +126,7 @@ impl Controller {
             backoff: Backoff::default(),
             written: self.written,
             traces: Traces::default(),
+            late: Late::default(),
         });
         let objects = UnboundedReceiverStream::new(triggered).map(Ok);
         kube::runtime::Controller::for_stream(objects, reader)

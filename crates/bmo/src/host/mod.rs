@@ -2,11 +2,12 @@
 //!
 //! `reconcile.rs` is all of it that thinks: ask what the core asks, commit what it decides. `observe.rs` reads what a
 //! decision needs, `secrets/` is the only place that reads Secrets, `hardware.rs` keeps HardwareData, `commit.rs` writes,
-//! `trace.rs` tells whose call that serves.
+//! `late.rs` keeps back what would be written between the two writes of a claim, `trace.rs` tells whose call that serves.
 
 mod commit;
 mod controller;
 mod hardware;
+mod late;
 mod observe;
 mod reconcile;
 mod secrets;

@@ -27,6 +27,7 @@ use tracing::Instrument as _;
 use super::commit::{commit, publish_unreadable};
 use super::controller::reference;
 use super::hardware::Hardware;
+use super::late::Late;
 use super::observe;
 use super::secrets::{Secrets, Unusable};
 use super::trace::{self, Traces};
@@ -52,6 +53,7 @@ pub(super) struct Context {
     pub(super) backoff: Backoff<HostKey>,
     pub(super) written: Written,
     pub(super) traces: Traces,
+    pub(super) late: Late,
 }
 
 /// Why a pass failed; never the host's fault.
@@ -105,6 +107,7 @@ async fn look(guarded: Arc<Guarded>, context: &Context) -> Result<Action, Failur
         // It went while we began.
         context.metrics.forget(&key);
         context.traces.forget(&key);
+        context.late.forget(&key);
     }
     let span = context.traces.pass(&key, &host);
     let looked = pass(context, &host).instrument(span.clone()).await;
@@ -157,7 +160,10 @@ async fn pass(context: &Context, host: &BareMetalHost) -> Result<(Requeue, bool)
     };
     let (requeue, rests) = (verdict.next.requeue(), trace::rests(&verdict));
     let taken = hardware.filter(|data| data.spec.hardware == verdict.status.hardware);
-    commit(context, host, verdict).await?;
+    if let Some(left) = commit(context, host, verdict).await? {
+        let left = SignedDuration::try_from(left).unwrap_or_default();
+        return Ok((requeue.within(left), rests));
+    }
     if let Some(hardware) = &taken {
         context.hardware.taken(hardware);
     }

@@ -280,6 +280,14 @@ impl HostMetrics {
         self.transitions.get(&labels).map(|counter| counter.get())
     }
 
+    /// How often something was written.
+    #[cfg(test)]
+    pub(crate) fn writes_of(&self, kind: &'static str) -> u64 {
+        self.writes
+            .get(&Write { kind })
+            .map_or(0, |counter| counter.get())
+    }
+
     /// Something was written.
     pub(crate) fn wrote(&self, kind: &'static str) {
         self.writes.get_or_create(&Write { kind }).inc();
