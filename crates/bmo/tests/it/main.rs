@@ -19,6 +19,7 @@ mod claim_late;
 mod claim_listed;
 mod claim_seen;
 mod claim_stray;
+mod config_data;
 mod crash;
 mod errors;
 mod grpc_bad_input;

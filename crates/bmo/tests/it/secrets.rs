@@ -12,7 +12,7 @@ use crate::world::World;
 
 const FINALIZER: &str = "baremetalhost.metal3.io/secret";
 
-async fn get(world: &World, name: &str) -> Option<Secret> {
+pub(crate) async fn get(world: &World, name: &str) -> Option<Secret> {
     world.secrets().get_opt(name).await.unwrap()
 }
 
@@ -24,7 +24,7 @@ async fn patch(world: &World, name: &str, patch: &Value) {
         .unwrap();
 }
 
-async fn create(world: &World, name: &str, type_: &str, data: &[(&str, &str)]) {
+pub(crate) async fn create(world: &World, name: &str, type_: &str, data: &[(&str, &str)]) {
     let data = data.iter();
     let secret = Secret {
         metadata: kube::api::ObjectMeta {
