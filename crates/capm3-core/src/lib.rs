@@ -8,7 +8,7 @@
 //! Every ask may be repeated: the process may die between any two of them. What must survive is written before it is
 //! needed (the finalizer before the claim), and the rest is found again by the consumer's name.
 //!
-//! Begin with `machine/mod.rs`.
+//! Begin with `machine/mod.rs`; `waiting.rs` says who of those that wait for a host asks for it next.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -21,3 +21,4 @@ pub mod machine;
 pub mod node;
 pub mod remediation;
 pub mod template_sync;
+pub mod waiting;

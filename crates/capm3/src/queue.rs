@@ -36,6 +36,12 @@ pub(crate) trait Reconcile: Send + Sync + 'static {
 
     /// Looks at an object once, as it was after our last write.
     fn pass(&self, key: &Key, object: &Self::Object) -> impl Future<Output = Result<Again, Failure>> + Send;
+
+    /// A look at an object failed; it is looked at again.
+    fn failed(&self, _: &Key) {}
+
+    /// An object was woken that is not looked at: it is gone, cannot be read, is not selected or another replica's.
+    fn set_aside(&self, _: &Key) {}
 }
 
 /// The longest delay of who waits for the host service. Its stream of hosts wakes them when it is back; when only calls fail
@@ -114,9 +120,17 @@ impl<C: Reconcile> Queue<C> {
             controller,
             watch_filter,
         });
+        let (known, told) = (reader.clone(), Arc::clone(&shared));
+        let wakes = wakes.map(move |key| {
+            let reference = key.reference();
+            if known.get(&reference).is_none() {
+                told.controller.set_aside(&key);
+            }
+            reference
+        });
         kube::runtime::Controller::for_stream(stream::pending(), reader)
             .with_config(Config::default().concurrency(concurrency))
-            .reconcile_on(wakes.map(|key| key.reference()))
+            .reconcile_on(wakes)
             .graceful_shutdown_on(shutdown.cancelled_owned())
             .run(reconcile, error_policy, shared)
             .for_each(|_| async {})
@@ -145,16 +159,14 @@ async fn reconcile<C: Reconcile>(
     guarded: Arc<Guarded<C::Object>>,
     shared: Arc<Shared<C>>,
 ) -> Result<Action, Failure> {
-    let Ok(cached) = &guarded.0 else {
-        return Ok(Action::await_change());
-    };
-    if !selected(cached.labels(), &shared.watch_filter) {
-        return Ok(Action::await_change());
-    }
-    let key = Key::of(cached);
+    let key = Key::of(guarded.as_ref());
     let committer = shared.controller.committer();
+    let cached = guarded.0.as_ref().ok();
+    let selected = cached.filter(|cached| selected(cached.labels(), &shared.watch_filter));
     // Whoever gets this share of the work looks at everything in it.
-    let Some(_busy) = committer.leadership.enter(&share_key(cached)) else {
+    let entered = selected.and_then(|cached| Some((cached, committer.leadership.enter(&share_key(cached))?)));
+    let Some((cached, _busy)) = entered else {
+        shared.controller.set_aside(&key);
         return Ok(Action::await_change());
     };
     let started = Instant::now();
@@ -167,6 +179,7 @@ async fn reconcile<C: Reconcile>(
     };
     if result.is_err() {
         telemetry::failed(&span);
+        shared.controller.failed(&key);
     }
     let outcome = match &result {
         Ok(again) if again.requeue == Requeue::OnChange => "success",

@@ -100,7 +100,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
         objects: objects.clone(),
         hosts: hosts.clone(),
         workloads,
-        waiting: Arc::clone(&wakes.waiting),
+        wakes: wakes.clone(),
         policy: args.policy(),
     };
     let queue = common.queue(controller, args.metal3machine_concurrency);

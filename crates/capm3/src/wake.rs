@@ -1,17 +1,15 @@
 //! Who is to be looked at because something else changed, and who waits for what.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use metal3_capm3_core::host::HostKey;
+use metal3_capm3_core::machine::Wish;
+use metal3_capm3_core::waiting::Lines;
 use metal3_kit::lease::Leadership;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::objects::Key;
-
-/// Machines woken by one host that became free. Those that wait longest come first; a host that none of them can use is
-/// found by the others when they ask again by themselves. Without the bound, a thousand waiting machines would ask a
-/// thousand times for each host of a rack that is unpacked.
-const PER_HOST: usize = 32;
 
 /// Wakes controllers; cheap to share.
 #[derive(Clone)]
@@ -93,10 +91,61 @@ impl Wakes {
         self.send(&self.clusters, key);
     }
 
-    /// A host of the namespace became free.
-    pub(crate) fn host_freed(&self, namespace: &str) {
-        for key in self.waiting.pop_for_host(namespace) {
-            self.machine(key);
+    /// There is news of a host that might be claimed: by any machine, or by those with this key.
+    pub(crate) fn host_offered(&self, host: &HostKey, reuse_key: &str) {
+        self.lines(&host.namespace, |lines| lines.offered(&host.name, reuse_key));
+    }
+
+    /// A host cannot be claimed any more.
+    pub(crate) fn host_withdrawn(&self, host: &HostKey) {
+        self.lines(&host.namespace, |lines| {
+            lines.withdrawn(&host.name);
+            Vec::new()
+        });
+    }
+
+    /// A host that was kept for machines with this key is not to be waited for any more.
+    pub(crate) fn host_not_awaited(&self, namespace: &str, reuse_key: &str) {
+        self.lines(namespace, |lines| lines.not_awaited(reuse_key));
+    }
+
+    /// Nobody tells of hosts any more, or what was told meanwhile is not known.
+    pub(crate) fn hosts_anew(&self) {
+        for namespace in self.waiting.namespaces() {
+            self.lines(&namespace, Lines::anew);
+        }
+    }
+
+    /// The machine is about to claim a host. Called before the claim, so that a host that is offered meanwhile wakes it.
+    pub(crate) fn asks_for_host(&self, machine: &Key, wish: &Wish) {
+        self.lines(&machine.namespace, |lines| lines.asks(machine, wish));
+    }
+
+    /// The machine was told that there is no host for it.
+    pub(crate) fn found_no_host(&self, machine: &Key) {
+        self.lines(&machine.namespace, |lines| lines.found_none(machine));
+    }
+
+    /// The machine could not be looked at, or could not ask for a host, and tries again.
+    pub(crate) fn unanswered(&self, machine: &Key) {
+        self.lines(&machine.namespace, |lines| lines.unanswered(machine));
+    }
+
+    /// The machine waits for no host.
+    pub(crate) fn wants_no_host(&self, machine: &Key) {
+        self.lines(&machine.namespace, |lines| lines.leaves(machine));
+    }
+
+    /// Wakes whoever is to look for a host then.
+    fn lines(&self, namespace: &str, act: impl FnOnce(&mut Lines<Key>) -> Vec<Key>) {
+        let woken = self
+            .waiting
+            .with(|lists| match lists.for_host.get_mut(namespace) {
+                Some(lines) => act(lines),
+                None => act(lists.for_host.entry(namespace.to_owned()).or_default()),
+            });
+        for machine in woken {
+            self.machine(machine);
         }
     }
 
@@ -162,22 +211,13 @@ pub(crate) struct Waiting {
 
 #[derive(Debug, Default)]
 struct Lists {
-    for_host: VecDeque<Key>,
-    queued: HashSet<Key>,
+    /// By namespace.
+    for_host: HashMap<String, Lines<Key>>,
     for_service: HashSet<Key>,
     clusters: HashSet<Key>,
 }
 
 impl Waiting {
-    /// The machine is about to claim. Called before the claim, so that a host that becomes free meanwhile wakes it.
-    pub(crate) fn for_host(&self, key: &Key) {
-        self.with(|lists| {
-            if lists.queued.insert(key.clone()) {
-                lists.for_host.push_back(key.clone());
-            }
-        });
-    }
-
     /// The machine could not ask the host service.
     pub(crate) fn for_service(&self, key: &Key) {
         self.with(|lists| {
@@ -192,32 +232,8 @@ impl Waiting {
         });
     }
 
-    /// The machine waits for no host any more.
-    pub(crate) fn has_host(&self, key: &Key) {
-        // Its place in the queue is skipped when its turn comes.
-        self.with(|lists| {
-            lists.queued.remove(key);
-        });
-    }
-
-    fn pop_for_host(&self, namespace: &str) -> Vec<Key> {
-        self.with(|lists| {
-            let mut woken = Vec::new();
-            let mut rest = VecDeque::with_capacity(lists.for_host.len());
-            for key in lists.for_host.drain(..) {
-                if !lists.queued.contains(&key) {
-                    continue;
-                }
-                if key.namespace == namespace && woken.len() < PER_HOST {
-                    lists.queued.remove(&key);
-                    woken.push(key);
-                } else {
-                    rest.push_back(key);
-                }
-            }
-            lists.for_host = rest;
-            woken
-        })
+    fn namespaces(&self) -> Vec<String> {
+        self.with(|lists| lists.for_host.keys().cloned().collect())
     }
 
     fn pop_for_service(&self) -> HashSet<Key> {
@@ -237,23 +253,33 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_free_host_wakes_those_who_wait_longest_in_its_namespace() {
-        let waiting = Waiting::default();
-        waiting.for_host(&Key::new("other", "first"));
-        for n in 0..PER_HOST + 2 {
-            waiting.for_host(&Key::new("ns", &n.to_string()));
+    fn host(name: &str) -> HostKey {
+        HostKey {
+            namespace: "ns".into(),
+            name: name.into(),
         }
-        waiting.has_host(&Key::new("ns", "0"));
-        let woken = waiting.pop_for_host("ns");
-        assert_eq!(woken.len(), PER_HOST);
-        assert_eq!(woken.first(), Some(&Key::new("ns", "1")));
-        assert_eq!(
-            waiting.pop_for_host("ns"),
-            [Key::new("ns", &(PER_HOST + 1).to_string())]
-        );
-        assert_eq!(waiting.pop_for_host("ns"), []);
-        assert_eq!(waiting.pop_for_host("other"), [Key::new("other", "first")]);
+    }
+
+    #[test]
+    fn a_host_wakes_machines_of_its_namespace_and_a_stream_that_broke_those_of_all() {
+        let (wakes, mut woken) = Wakes::new(Leadership::always());
+        let machines = [Key::new("ns", "m"), Key::new("other", "n")];
+        for machine in &machines {
+            wakes.asks_for_host(machine, &Wish::default());
+            wakes.found_no_host(machine);
+        }
+        let mut woken = || std::iter::from_fn(|| woken.machines.try_recv().ok()).collect::<Vec<_>>();
+        wakes.host_offered(&host("h"), "");
+        assert_eq!(woken(), machines[..1]);
+        wakes.host_withdrawn(&host("h"));
+        wakes.wants_no_host(&machines[0]);
+        wakes.asks_for_host(&machines[0], &Wish::default());
+        wakes.found_no_host(&machines[0]);
+        assert_eq!(woken(), []);
+        wakes.hosts_anew();
+        let mut all = woken();
+        all.sort();
+        assert_eq!(all, machines);
     }
 
     #[test]
@@ -277,16 +303,5 @@ mod tests {
         assert_eq!(following.of(&remediation), [].into());
         following.forget(&remediation);
         assert_eq!((following.of(&machine), following.all()), ([].into(), [].into()));
-    }
-
-    #[test]
-    fn a_machine_that_left_the_queue_may_enter_it_again_once() {
-        let waiting = Waiting::default();
-        let key = Key::new("ns", "m");
-        waiting.for_host(&key);
-        waiting.has_host(&key);
-        waiting.for_host(&key);
-        assert_eq!(waiting.pop_for_host("ns"), [key]);
-        assert_eq!(waiting.pop_for_host("ns"), []);
     }
 }

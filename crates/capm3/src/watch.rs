@@ -220,6 +220,7 @@ fn mark<K: Watched>(object: &Guarded<K>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use metal3_api::capi::Machine;
     use metal3_api::infra::v1beta2::Metal3Machine;
     use serde_json::json;
 
@@ -240,6 +241,21 @@ mod tests {
         assert!(seen.apply(&machine(1, false)));
         assert!(!seen.apply(&machine(1, true)));
         assert!(seen.apply(&machine(2, true)));
+    }
+
+    #[test]
+    fn a_machine_that_comes_to_another_parent_may_have_other_hosts() {
+        let machine = |deployment: &str| -> Guarded<Machine> {
+            let labels = json!({"cluster.x-k8s.io/deployment-name": deployment});
+            let metadata = json!({"namespace": "ns", "name": "m", "labels": labels});
+            let reference = json!({"kind": "Metal3Machine", "name": "m", "apiGroup": "g"});
+            let spec = json!({"clusterName": "c", "bootstrap": {}, "infrastructureRef": reference});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        };
+        let mut seen = Seen::default();
+        assert!(seen.apply(&machine("d")));
+        assert!(!seen.apply(&machine("d")));
+        assert!(seen.apply(&machine("e")));
     }
 
     #[test]

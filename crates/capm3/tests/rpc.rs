@@ -7,7 +7,7 @@ mod common;
 use common::Bed;
 use metal3_rpc::reason::Reason;
 use metal3_rpc::v1::rejections::Rule;
-use metal3_rpc::v1::{Consumer, InventorySummary, Nic, Rejections};
+use metal3_rpc::v1::{Consumer, Host, InventorySummary, Nic, Rejections};
 use metal3_testkit::wait;
 use serde_json::{Value, json};
 
@@ -78,6 +78,128 @@ async fn rejected_hosts_are_listed_in_the_condition_and_a_freed_host_is_claimed(
     assert_eq!(claim.cluster_name, "c");
     assert_eq!(claim.consumer.unwrap().uid, "uid-m");
     assert_eq!(claim.provision.unwrap().user_data.unwrap().name, "boot");
+    bed.stop().await;
+}
+
+/// Machines that have a host.
+fn served(bed: &Bed) -> Vec<String> {
+    bed.hosts
+        .with(|world| world.granted.iter().map(|(_, machine)| machine.clone()).collect())
+}
+
+/// Waits until so many machines have a host; the claims since `before`.
+async fn claims_until(bed: &Bed, count: usize, before: usize) -> usize {
+    wait::until("a machine on the host", wait::LONG, async || {
+        let served = served(bed);
+        if served.len() == count {
+            Ok(())
+        } else {
+            Err(format!("{served:?}"))
+        }
+    })
+    .await;
+    for machine in served(bed) {
+        annotated(bed, &machine).await;
+    }
+    bed.hosts.with(|world| world.claims.len()) - before
+}
+
+#[tokio::test]
+async fn of_many_machines_that_wait_few_ask_and_none_waits_while_there_is_a_host_for_it() {
+    let bed = Bed::start(true).await;
+    let machines: Vec<String> = (0..60).map(|number| format!("m{number}")).collect();
+    for (number, machine) in machines.iter().enumerate() {
+        let rack = if number % 2 == 0 { "a" } else { "b" };
+        bed.machine_on(machine, &json!({"rack": rack}));
+    }
+    for machine in &machines {
+        bed.reason(machine, ASSOCIATED, "AssociateBareMetalHostFailed")
+            .await;
+    }
+    let claims = || bed.hosts.with(|world| world.claims.len());
+    let rack =
+        |name: &'static str| move |host: &mut Host| drop(host.labels.insert("rack".into(), name.into()));
+
+    // One line after the other asks for a host that only the second can use.
+    let before = claims();
+    bed.hosts.change("one", rack("b"));
+    let asked = claims_until(&bed, 1, before).await;
+    assert!(asked <= 3, "{asked} claims for a host that became free");
+
+    // A host that nobody can use, until it can be.
+    let before = claims();
+    bed.hosts.change("two", rack("c"));
+    wait::until("a claim of each line", wait::LONG, async || {
+        (claims() >= before + 2).then_some(())
+    })
+    .await;
+    bed.hosts.change("two", rack("b"));
+    let asked = claims_until(&bed, 2, before).await;
+    assert!(asked <= 6, "{asked} claims for a host whose label was changed");
+
+    // A host that is kept for others, until it is not.
+    let before = claims();
+    bed.hosts.change("three", |host| {
+        rack("a")(host);
+        host.reuse_key = "md-other".into();
+        host.consumer = Some(Consumer {
+            api_version: "cluster.x-k8s.io/v1beta2".into(),
+            kind: "Cluster".into(),
+            ..someone()
+        });
+    });
+    bed.hosts.change("three", |host| {
+        (host.reuse_key, host.consumer) = (String::new(), None)
+    });
+    let asked = claims_until(&bed, 3, before).await;
+    assert!(asked <= 3, "{asked} claims for a host that is not kept any more");
+
+    // What happens to a host is not told until the stream is there again.
+    let before = claims();
+    bed.hosts.with(|world| {
+        let mut host = world.hosts["one"].clone();
+        host.labels = [("rack".to_owned(), "a".to_owned())].into();
+        (host.consumer, host.requested_image) = (None, None);
+        world.revision += 1;
+        host.revision = world.revision.to_string();
+        world.hosts.insert("four".into(), host);
+        let four = world.hosts.get_mut("four").and_then(|host| host.r#ref.as_mut());
+        four.unwrap().name = "four".into();
+        world.refused_streams = vec![Reason::RevisionExpired.status("too old", [])];
+    });
+    bed.hosts.cut();
+    let asked = claims_until(&bed, 4, before).await;
+    assert!(asked <= 8, "{asked} claims after the stream broke");
+    assert_eq!(bed.hosts.with(|world| world.granted.len()), 4);
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_asks_when_nobody_tells_of_hosts_and_one_that_is_gone_is_not_waited_for() {
+    let bed = Bed::start(true).await;
+    for (machine, rack) in [("first", "a"), ("second", "a"), ("third", "b")] {
+        bed.machine_on(machine, &json!({"rack": rack}));
+        bed.reason(machine, ASSOCIATED, "AssociateBareMetalHostFailed")
+            .await;
+    }
+    let claims = || bed.hosts.with(|world| world.claims.len());
+    let before = claims();
+    bed.hosts.with(|world| {
+        let refused = Reason::Forbidden.status("watch on hosts is not allowed", []);
+        world.refused_streams = vec![refused; 1000];
+    });
+    bed.hosts.cut();
+    wait::until("a claim of each line", wait::LONG, async || {
+        (claims() >= before + 2).then_some(())
+    })
+    .await;
+    bed.hosts.with(|world| world.refused_streams.clear());
+
+    // Without a finalizer of ours in the way: it is gone at once.
+    bed.kube.delete("metal3machines", "first");
+    let rack = |host: &mut Host| drop(host.labels.insert("rack".into(), "a".into()));
+    bed.hosts.change("h", rack);
+    assert_eq!(annotated(&bed, "second").await, "ns/h");
     bed.stop().await;
 }
 

@@ -86,6 +86,15 @@ pub struct ClaimRequest {
     pub uid: String,
     /// Name of the Cluster.
     pub cluster_name: String,
+    /// What for.
+    pub wish: Wish,
+    /// Recorded together with the claim.
+    pub provision: ProvisionSpec,
+}
+
+/// What a machine wants of a host. Of two with the same wish, neither gets a host when the other is told that there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wish {
     /// Labels to match.
     pub match_labels: BTreeMap<String, String>,
     /// Expressions to match.
@@ -96,12 +105,10 @@ pub struct ClaimRequest {
     pub failure_domain_required: bool,
     /// Hosts kept under this key are taken first; empty: none is kept for this machine.
     pub reuse_key: String,
-    /// Recorded together with the claim.
-    pub provision: ProvisionSpec,
 }
 
 /// One label expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expression {
     /// Label.
     pub key: String,

@@ -22,7 +22,7 @@ use metal3_api::names;
 
 pub use ask::{
     Answer, Ask, ClaimRequest, Claimed, Expression, NodeAnswer, ProvisionSpec, Provisioned, Released, Seen,
-    Trouble,
+    Trouble, Wish,
 };
 pub use draft::{Changes, Finalizer, Requeue, Verdict};
 pub use reuse::{Owner, Parent, Reference, Reservation, Reservations, Successor, key as reuse_key};

@@ -1,16 +1,17 @@
 //! From bootstrap data to a host that runs the image.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::capi::Machine;
 
-use super::ask::{Ask, ClaimRequest, Claimed, Expression, ProvisionSpec, Provisioned, Seen};
+use super::ask::{Ask, ClaimRequest, Claimed, Expression, ProvisionSpec, Provisioned, Seen, Wish};
 use super::draft::{Draft, Requeue, host_annotation};
 use super::{Step, View, link, moving, reuse};
 use crate::condition::{Reason, Type, Wait};
 use crate::host::{HostKey, HostSummary, describe_rejections};
 
-/// A host may become free without our hearing of it.
-const RETRY_CLAIM: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+/// Who waits for a host is woken when there may be one; this is for wakes that were lost.
+const LOOK_FOR_HOST: SignedDuration = SignedDuration::from_mins(10);
 
 pub(super) fn plan(view: &View<'_>, owner: &Machine, seen: &Seen, mut draft: Draft) -> Step {
     let spec = match provision_spec(view, owner) {
@@ -134,7 +135,7 @@ fn associate<'a>(
             remedy: "add hosts, free some, or change spec.hostSelector",
         },
     };
-    draft.requeue(Requeue::After(RETRY_CLAIM));
+    draft.requeue(Requeue::After(LOOK_FOR_HOST));
     Err(Box::new(draft.wait_for_host(wait)))
 }
 
@@ -295,20 +296,22 @@ fn claim(view: &View<'_>, owner: &Machine, provision: ProvisionSpec, draft: &Dra
         consumer: view.consumer(),
         uid: view.machine.metadata.uid.clone().unwrap_or_default(),
         cluster_name: view.cluster_name().to_owned(),
-        match_labels: selector.match_labels,
-        expressions: selector
-            .match_expressions
-            .into_iter()
-            .map(|expression| Expression {
-                key: expression.key,
-                operator: expression.operator,
-                values: expression.values,
-            })
-            .collect(),
-        failure_domain: draft.failure_domain().to_owned(),
-        failure_domain_required: view.policy.failure_domain_required,
-        // Also when no template asks for reuse now: one may have when the host was kept.
-        reuse_key: reuse::key(owner).unwrap_or_default(),
+        wish: Wish {
+            match_labels: selector.match_labels,
+            expressions: selector
+                .match_expressions
+                .into_iter()
+                .map(|expression| Expression {
+                    key: expression.key,
+                    operator: expression.operator,
+                    values: expression.values,
+                })
+                .collect(),
+            failure_domain: draft.failure_domain().to_owned(),
+            failure_domain_required: view.policy.failure_domain_required,
+            // Also when no template asks for reuse now: one may have when the host was kept.
+            reuse_key: reuse::key(owner).unwrap_or_default(),
+        },
         provision,
     }
 }

@@ -61,11 +61,11 @@ fn a_claim_asks_for_the_hosts_that_its_parent_kept() {
         let Ask::Claim(claim) = asked(&fixture, []) else {
             panic!("no claim")
         };
-        assert_eq!(claim.reuse_key, expected);
-        assert!(!claim.failure_domain_required);
+        assert_eq!(claim.wish.reuse_key, expected);
+        assert!(!claim.wish.failure_domain_required);
     }
     let strict = unclaimed(worker()).with(|f| f.policy.failure_domain_required = true);
-    assert!(matches!(asked(&strict, []), Ask::Claim(claim) if claim.failure_domain_required));
+    assert!(matches!(asked(&strict, []), Ask::Claim(claim) if claim.wish.failure_domain_required));
 }
 
 #[test]

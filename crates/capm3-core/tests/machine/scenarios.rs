@@ -1,6 +1,7 @@
 //! Each documented path of a machine, as a table of what is there, what is answered and what comes of it.
 
 use crate::common::{Fixture, ID, asked, condition, finished, host, key, running};
+use jiff::SignedDuration;
 use metal3_api::conditions;
 use metal3_api::infra::v1beta2::Metal3ObjectRef;
 use metal3_api::names;
@@ -122,7 +123,7 @@ fn a_claim_carries_selector_failure_domain_and_what_to_run() {
     let Ask::Claim(claim) = asked(&fixture, []) else {
         panic!("no claim")
     };
-    assert_eq!(claim.failure_domain, "rack-1");
+    assert_eq!(claim.wish.failure_domain, "rack-1");
     assert_eq!(claim.cluster_name, "c");
     assert_eq!(claim.provision.user_data, "m-bootstrap");
     assert_eq!(claim.provision.meta_data, "meta");
@@ -182,7 +183,8 @@ fn the_table_of_rejected_hosts_reaches_condition_and_event() {
         "none of 2 hosts can be claimed: 2 claimed (a, b); add hosts, free some, or change spec.hostSelector"
     );
     assert!(verdict.events[0].warning && verdict.events[0].message.contains("claimed (a, b)"));
-    assert!(matches!(verdict.requeue, Requeue::After(_)));
+    let seldom = SignedDuration::from_mins(10);
+    assert_eq!(verdict.requeue, Requeue::After(seldom), "it is woken");
 }
 
 #[test]

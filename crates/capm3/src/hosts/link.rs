@@ -56,23 +56,29 @@ impl Link {
         })
     }
 
-    /// The stream ended.
-    pub(super) fn broken(&self) {
-        self.lost(Stream::Open);
+    /// The stream ended. Tells whether it was there until now.
+    pub(super) fn broken(&self) -> bool {
+        self.lost(Stream::Open)
     }
 
-    /// The stream cannot be opened.
-    pub(super) fn unreachable(&self, message: &str) {
-        self.lost(Stream::Down(message.to_owned()));
+    /// The stream cannot be opened. Tells whether it was there until now.
+    pub(super) fn unreachable(&self, message: &str) -> bool {
+        self.lost(Stream::Down(message.to_owned()))
     }
 
-    fn lost(&self, stream: Stream) {
+    fn lost(&self, stream: Stream) -> bool {
         self.shown.set(false);
         self.gauge.set(0);
         self.with(|state| {
-            state.stream = stream;
+            let before = std::mem::replace(&mut state.stream, stream);
             state.broken.get_or_insert_with(now);
-        });
+            before == Stream::Up
+        })
+    }
+
+    /// The stream is there: whatever happens to hosts is told.
+    pub(crate) fn is_up(&self) -> bool {
+        self.with(|state| state.stream == Stream::Up)
     }
 
     /// How often the stream came back so far: whoever was told that nobody answers asks again when this has changed.
@@ -143,10 +149,13 @@ mod tests {
         assert!(told.contains(" since ") && told.ends_with(": refused"), "{told}");
         assert!(link.up() && !link.up());
         assert_eq!((link.down(), gauge.get(), link.ups()), (None, 1, 1));
-        link.broken();
+        assert!(link.is_up() && link.broken());
+        assert!(!link.is_up() && !link.broken() && !link.unreachable("refused"));
+        assert!(link.up());
+        assert!(link.broken());
         assert_eq!((link.down(), gauge.get()), (None, 0));
         assert!(link.up());
-        assert_eq!(link.ups(), 2);
+        assert_eq!(link.ups(), 3);
     }
 
     #[test]

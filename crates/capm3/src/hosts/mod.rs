@@ -84,6 +84,12 @@ impl Hosts {
         .await
     }
 
+    /// Whether an answer that there is no host stays true until the stream tells otherwise: it is there, and no host came so
+    /// lately that whoever answered may not know of it.
+    pub(crate) fn tells_all(&self, namespace: &str) -> bool {
+        self.link.is_up() && self.freed.newest(namespace, Instant::now()).is_none()
+    }
+
     pub(crate) async fn get(&self, host: HostKey) -> Result<Answer, Failure> {
         let request = v1::GetHostRequest {
             host: Some(reference(host)),

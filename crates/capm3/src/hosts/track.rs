@@ -1,11 +1,12 @@
 //! Who is to be woken by a change of a host. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metal3_capm3_core::host::{Consumer, HostSummary};
+use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
 use metal3_capm3_core::label_sync::Labels;
 use metal3_capm3_core::remediation::HostFacts;
-use metal3_rpc::v1::Host;
+use metal3_rpc::v1::{self, Host};
 
 use super::labels::Lent;
 use super::{care, translate};
@@ -13,6 +14,8 @@ use crate::objects::Key;
 
 /// The group whose Metal3Machines are ours.
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
+/// The group of Clusters.
+const CLUSTER_GROUP: &str = "cluster.x-k8s.io";
 
 /// Who is to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,25 +24,80 @@ pub(super) enum Wake {
     Machine(Key),
     /// The machine that uses a host whose labels changed.
     Labels(Key),
-    /// Machines that wait for a host in this namespace, where one is free since this revision.
-    Freed { namespace: String, revision: u64 },
+    /// Machines that wait for a host, or those of them with this key: there is news of one that might be claimed.
+    Offered {
+        host: HostKey,
+        reuse_key: String,
+        revision: u64,
+    },
+    /// Nobody: a host cannot be claimed any more.
+    Withdrawn(HostKey),
+    /// Machines of the namespace with this key, which waited for a host that is kept for them, and may have any now.
+    NotAwaited {
+        namespace: String,
+        reuse_key: String,
+        revision: u64,
+    },
 }
 
 /// What is remembered of a host: a change of anything else wakes nobody.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Known {
     summary: HostSummary,
     power: HostFacts,
-    /// While it is free, the revision that tells so.
-    free: Option<u64>,
+    /// One that is not a number, which the service does not send, is none: it holds up no claim.
+    revision: u64,
+    offer: Offer,
     /// Labels matter only where there may be a Node.
     pub(super) lent: Option<Arc<Lent>>,
 }
 
+/// What a host is to those who wait for one. The host service decides; this only says whether asking it again makes sense.
+#[derive(Debug, PartialEq, Eq)]
+enum Offer {
+    /// It cannot be claimed.
+    None,
+    /// It might be claimed: by any machine, or by those with the key that it is kept under. Compared with its revision,
+    /// because others may have had it since it was told last.
+    Free { reuse_key: String, revision: u64 },
+    /// Machines with this key, whose selectors these labels match, wait for it and take no other.
+    Awaited {
+        reuse_key: String,
+        labels: BTreeMap<String, String>,
+    },
+}
+
+impl Offer {
+    /// By the rules of the host service, `allocate.rs` of bmo.
+    fn of(host: &Host, revision: u64) -> Self {
+        let kept = !host.reuse_key.is_empty() && host.consumer.as_ref().is_none_or(is_cluster);
+        let requested = host.requested_image.is_some() || !host.requested_custom_deploy_method.is_empty();
+        if (host.consumer.is_some() && !kept)
+            || host.deleting
+            || host.paused_by.is_some()
+            || host.unhealthy
+            || !host.error_message.is_empty()
+            || host.operational_status == "detached"
+            || requested
+        {
+            return Self::None;
+        }
+        let reuse_key = host.reuse_key.clone();
+        match host.provisioning_state.as_str() {
+            "available" | "ready" => Self::Free { reuse_key, revision },
+            _ if kept => Self::Awaited {
+                reuse_key,
+                labels: host.labels.clone().into_iter().collect(),
+            },
+            _ => Self::None,
+        }
+    }
+}
+
 impl Known {
     pub(super) fn of(host: Host) -> Option<Self> {
-        // One that is not a number, which the service does not send, holds up no claim.
-        let free = is_free(&host).then(|| host.revision.parse().unwrap_or_default());
+        let revision = host.revision.parse().unwrap_or_default();
+        let offer = Offer::of(&host, revision);
         let power = care::facts(host.clone());
         let (paused, labels) = (host.paused_by.is_some(), Labels::with_prefix(&host.labels));
         let summary = translate::summary(host)?;
@@ -53,16 +111,26 @@ impl Known {
         Some(Self {
             summary,
             power,
-            free,
+            revision,
+            offer,
             lent,
         })
     }
 
-    /// All but the labels.
-    fn facts(&self) -> (&HostSummary, &HostFacts, Option<u64>) {
-        (&self.summary, &self.power, self.free)
+    /// What its consumer acts on.
+    fn facts(&self) -> (&HostSummary, &HostFacts) {
+        (&self.summary, &self.power)
     }
 }
+
+/// Revisions count for hosts that might be claimed only, see [`Offer`].
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.facts() == other.facts() && self.offer == other.offer && self.lent == other.lent
+    }
+}
+
+impl Eq for Known {}
 
 /// Whom a change concerns.
 pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> {
@@ -77,16 +145,33 @@ pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> 
     if let Some(lent) = lent(after).filter(|now| lent(before).as_ref() != Some(now)) {
         wakes.push(Wake::Labels(lent.machine.clone()));
     }
-    let was_free = before.is_some_and(|before| before.free.is_some());
-    if let Some((after, revision)) = after.and_then(|after| Some((after, after.free?)))
-        && !was_free
-    {
-        wakes.push(Wake::Freed {
-            namespace: after.summary.key.namespace.clone(),
-            revision,
-        });
-    }
+    wakes.extend(offers(before, after));
     wakes
+}
+
+/// Whom a change concerns of those who wait for a host.
+fn offers(before: Option<&Known>, after: Option<&Known>) -> impl Iterator<Item = Wake> {
+    let was = before.map_or(&Offer::None, |known| &known.offer);
+    let is = after.map_or(&Offer::None, |known| &known.offer);
+    let known = after.or(before).filter(|_| was != is);
+    let offered = known.and_then(|known| match (was, is) {
+        (_, Offer::Free { reuse_key, revision }) => Some(Wake::Offered {
+            host: known.summary.key.clone(),
+            reuse_key: reuse_key.clone(),
+            revision: *revision,
+        }),
+        (Offer::Free { .. }, _) => Some(Wake::Withdrawn(known.summary.key.clone())),
+        _ => None,
+    });
+    let ended = known.and_then(|known| match was {
+        Offer::Awaited { reuse_key, .. } => Some(Wake::NotAwaited {
+            namespace: known.summary.key.namespace.clone(),
+            reuse_key: reuse_key.clone(),
+            revision: known.revision,
+        }),
+        Offer::None | Offer::Free { .. } => None,
+    });
+    offered.into_iter().chain(ended)
 }
 
 /// The Metal3Machine that uses a host.
@@ -100,153 +185,10 @@ fn consumer(host: &HostSummary) -> Option<Key> {
     (group == GROUP && kind == "Metal3Machine").then(|| Key::new(namespace, name))
 }
 
-/// Might be claimed. The host service decides; this only says whether asking it again makes sense.
-fn is_free(host: &Host) -> bool {
-    let kept = !host.reuse_key.is_empty();
-    (host.consumer.is_none() || kept)
-        && !host.deleting
-        && !host.unhealthy
-        && !host.externally_provisioned
-        && host.paused_by.is_none()
-        && host.error_message.is_empty()
-        && matches!(host.provisioning_state.as_str(), "available" | "ready")
+/// Hosts that are kept belong to a Cluster.
+fn is_cluster(consumer: &v1::Consumer) -> bool {
+    consumer.kind == "Cluster" && consumer.group() == CLUSTER_GROUP
 }
 
 #[cfg(test)]
-mod tests {
-    use metal3_rpc::v1::{self, HostRef};
-
-    use super::*;
-
-    fn known(edit: impl FnOnce(&mut Host)) -> Known {
-        let mut host = Host {
-            r#ref: Some(HostRef::named("ns", "h")),
-            provisioning_state: "available".into(),
-            revision: "7".into(),
-            ..Host::default()
-        };
-        edit(&mut host);
-        Known::of(host).unwrap()
-    }
-
-    fn used_by(name: &'static str) -> impl FnOnce(&mut Host) {
-        move |host| {
-            host.consumer = Some(v1::Consumer {
-                api_version: format!("{GROUP}/v1beta1"),
-                kind: "Metal3Machine".into(),
-                namespace: "ns".into(),
-                name: name.into(),
-                uid: String::new(),
-            });
-        }
-    }
-
-    fn machine(name: &str) -> Wake {
-        Wake::Machine(Key::new("ns", name))
-    }
-
-    fn labels(name: &str) -> Wake {
-        Wake::Labels(Key::new("ns", name))
-    }
-
-    fn freed() -> Wake {
-        Wake::Freed {
-            namespace: "ns".into(),
-            revision: 7,
-        }
-    }
-
-    #[test]
-    fn a_change_wakes_the_consumer_and_an_unchanged_host_nobody() {
-        let used = known(used_by("m"));
-        assert_eq!(wakes(None, Some(&used)), [machine("m"), labels("m")]);
-        assert_eq!(wakes(Some(&used), Some(&used)), []);
-        let provisioned = known(|host| {
-            used_by("m")(host);
-            host.provisioning_state = "provisioned".into();
-        });
-        assert_eq!(wakes(Some(&used), Some(&provisioned)), [machine("m")]);
-        let on = known(|host| {
-            used_by("m")(host);
-            host.powered_on = true;
-        });
-        assert_eq!(wakes(Some(&used), Some(&on)), [machine("m")]);
-        assert_eq!(
-            wakes(Some(&used), Some(&known(used_by("n")))),
-            [machine("m"), machine("n"), labels("n")]
-        );
-    }
-
-    #[test]
-    fn labels_that_a_cluster_could_ask_for_wake_only_label_sync() {
-        let labelled = |key: &'static str| {
-            known(move |host| {
-                used_by("m")(host);
-                host.labels.insert(key.into(), "b".into());
-            })
-        };
-        let used = known(used_by("m"));
-        assert_eq!(wakes(Some(&used), Some(&labelled("a.io/x"))), [labels("m")]);
-        assert_eq!(wakes(Some(&labelled("a.io/x")), Some(&used)), [labels("m")]);
-        assert_eq!(labelled("without-prefix"), used, "nobody can ask for it");
-        let paused = known(|host| {
-            used_by("m")(host);
-            host.paused_by = Some(String::new());
-        });
-        assert_eq!(wakes(Some(&paused), Some(&used)), [labels("m")]);
-        let free = known(|host| {
-            host.labels.insert("a.io/x".into(), "b".into());
-        });
-        assert_eq!(free, known(|_| {}), "it has no Node");
-    }
-
-    #[test]
-    fn a_host_given_back_wakes_its_former_machine_and_those_that_wait() {
-        let (used, free) = (known(used_by("m")), known(|_| {}));
-        assert_eq!(wakes(Some(&used), Some(&free)), [machine("m"), freed()]);
-        let paused = known(|host| host.paused_by = Some(String::new()));
-        assert_eq!(wakes(Some(&free), Some(&paused)), []);
-        assert_eq!(wakes(Some(&paused), Some(&free)), [freed()]);
-        let cleaned = known(|host| {
-            host.provisioning_state = "ready".into();
-            host.revision = "8".into();
-        });
-        assert_eq!(wakes(Some(&free), Some(&cleaned)), [], "it was free before");
-    }
-
-    #[test]
-    fn a_host_that_is_kept_wakes_those_that_wait_when_it_is_available() {
-        let kept = |state: &'static str| {
-            known(move |host| {
-                host.reuse_key = "md-d".into();
-                host.consumer = Some(v1::Consumer {
-                    kind: "Cluster".into(),
-                    ..v1::Consumer::default()
-                });
-                host.provisioning_state = state.into();
-            })
-        };
-        assert_eq!(
-            wakes(Some(&kept("preparing")), Some(&kept("available"))),
-            [freed()]
-        );
-        assert_eq!(wakes(None, Some(&kept("preparing"))), []);
-    }
-
-    #[test]
-    fn a_deleted_host_wakes_its_machine() {
-        assert_eq!(wakes(Some(&known(used_by("m"))), None), [machine("m")]);
-        assert_eq!(wakes(Some(&known(|_| {})), None), []);
-    }
-
-    #[test]
-    fn hosts_of_others_wake_nobody() {
-        let claimed = known(|host| {
-            used_by("m")(host);
-            if let Some(consumer) = &mut host.consumer {
-                consumer.kind = "HostClaim".into();
-            }
-        });
-        assert_eq!(wakes(None, Some(&claimed)), []);
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! The core's words and those of the contract.
 
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary, HostWait, Rejection};
-use metal3_capm3_core::machine::{ClaimRequest, Claimed, ProvisionSpec, Reservation, Reservations, Trouble};
+use metal3_capm3_core::machine::{
+    ClaimRequest, Claimed, ProvisionSpec, Reservation, Reservations, Trouble, Wish,
+};
 use metal3_rpc::client::describe;
 use metal3_rpc::reason::{self, Reason};
 use metal3_rpc::v1;
@@ -28,13 +30,16 @@ pub(super) fn claim(request: ClaimRequest, seen: Option<u64>) -> v1::ClaimHostRe
         consumer: claimant,
         uid,
         cluster_name,
+        wish,
+        provision,
+    } = request;
+    let Wish {
         match_labels,
         expressions,
         failure_domain,
         failure_domain_required,
         reuse_key,
-        provision,
-    } = request;
+    } = wish;
     let expressions = expressions.into_iter().map(|expression| v1::SelectorExpression {
         key: expression.key,
         operator: expression.operator,
@@ -240,15 +245,17 @@ mod tests {
             consumer: machine(),
             uid: "u".into(),
             cluster_name: "c".into(),
-            match_labels: [("a".to_owned(), "b".to_owned())].into(),
-            expressions: vec![Expression {
-                key: "k".into(),
-                operator: "Exists".into(),
-                values: vec![],
-            }],
-            failure_domain: "rack-1".into(),
-            failure_domain_required: false,
-            reuse_key: "md-d".into(),
+            wish: Wish {
+                match_labels: [("a".to_owned(), "b".to_owned())].into(),
+                expressions: vec![Expression {
+                    key: "k".into(),
+                    operator: "Exists".into(),
+                    values: vec![],
+                }],
+                failure_domain: "rack-1".into(),
+                failure_domain_required: false,
+                reuse_key: "md-d".into(),
+            },
             provision: ProvisionSpec {
                 image: Some(["http://i".into(), "sum".into(), "sha256".into(), String::new()]),
                 user_data: "boot".into(),

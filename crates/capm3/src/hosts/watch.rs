@@ -8,6 +8,7 @@ use metal3_rpc::watch::{Event, HostWatch, Lost, News};
 use tokio_util::sync::CancellationToken;
 
 use super::Hosts;
+use super::freed::Freed;
 use super::link::Link;
 use super::track::{Known, Wake, wakes};
 use crate::wake::Wakes;
@@ -41,15 +42,7 @@ pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutd
             Event::News(News::Changed { key, before, after }) => {
                 labels.told(key, after.as_ref().and_then(|after| after.lent.clone()));
                 for wake in wakes(before.as_deref(), after.as_deref()) {
-                    match wake {
-                        Wake::Machine(key) => waking.machine(key),
-                        Wake::Labels(key) => waking.labels(key),
-                        Wake::Freed { namespace, revision } => {
-                            // Before anybody claims because of it.
-                            freed.told(&namespace, revision, Instant::now());
-                            waking.host_freed(&namespace);
-                        }
-                    }
+                    tell(wake, &freed, &waking);
                 }
             }
             Event::News(News::Synced) => {
@@ -57,19 +50,50 @@ pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutd
                     tracing::info!("hosts are followed");
                 }
                 waking.service_back();
+                waking.hosts_anew();
             }
-            Event::Lost(lost) => disconnected(&link, &lost),
+            Event::Lost(lost) => {
+                if disconnected(&link, &lost) {
+                    waking.hosts_anew();
+                }
+            }
         }
     }
 }
 
-fn disconnected(link: &Link, lost: &Lost) {
+fn tell(wake: Wake, freed: &Freed, waking: &Wakes) {
+    match wake {
+        Wake::Machine(key) => waking.machine(key),
+        Wake::Labels(key) => waking.labels(key),
+        Wake::Offered {
+            host,
+            reuse_key,
+            revision,
+        } => {
+            // Before anybody claims because of it.
+            freed.told(&host.namespace, revision, Instant::now());
+            waking.host_offered(&host, &reuse_key);
+        }
+        Wake::Withdrawn(host) => waking.host_withdrawn(&host),
+        Wake::NotAwaited {
+            namespace,
+            reuse_key,
+            revision,
+        } => {
+            freed.told(&namespace, revision, Instant::now());
+            waking.host_not_awaited(&namespace, &reuse_key);
+        }
+    }
+}
+
+/// Tells whether that is news.
+fn disconnected(link: &Link, lost: &Lost) -> bool {
     let error = describe(&lost.status);
     let code = lost.status.code();
     tracing::warn!(?code, error, again = ?lost.again, "no stream of hosts; it is opened again");
     if lost.unreachable() {
-        link.unreachable(&error);
+        link.unreachable(&error)
     } else {
-        link.broken();
+        link.broken()
     }
 }

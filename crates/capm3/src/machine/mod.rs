@@ -8,3 +8,5 @@ mod reconcile;
 mod successor;
 
 pub(crate) use reconcile::Controller;
+#[cfg(test)]
+pub(crate) use reconcile::look_for_host;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
-use metal3_capm3_core::machine::{Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, plan};
+use metal3_capm3_core::machine::{
+    Answer, Ask, Claimed, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, plan,
+};
 
 use super::commit::commit;
 use super::successor::successor;
@@ -14,8 +16,12 @@ use crate::commit::{Committer, Failure};
 use crate::hosts::Hosts;
 use crate::objects::{Guarded, Key, Objects, Parents};
 use crate::queue::{Again, Reconcile, UNANSWERED};
-use crate::wake::Waiting;
+use crate::wake::Wakes;
 use crate::workload::Workloads;
+
+/// How soon a machine looks for a host by itself when not everything may have been told: the stream of hosts is not there, or
+/// whoever said that there is none perhaps did not know of the newest one.
+const UNTOLD: SignedDuration = SignedDuration::from_secs(30);
 
 /// The controller of Metal3Machines.
 pub(crate) struct Controller {
@@ -24,7 +30,7 @@ pub(crate) struct Controller {
     pub(crate) objects: Objects,
     pub(crate) hosts: Hosts,
     pub(crate) workloads: Workloads,
-    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) wakes: Wakes,
     pub(crate) policy: Policy,
 }
 
@@ -43,6 +49,14 @@ impl Reconcile for Controller {
 
     async fn pass(&self, key: &Key, object: &Metal3Machine) -> Result<Again, Failure> {
         pass(self, key, object).await
+    }
+
+    fn failed(&self, key: &Key) {
+        self.wakes.unanswered(key);
+    }
+
+    fn set_aside(&self, key: &Key) {
+        self.wakes.wants_no_host(key);
     }
 }
 
@@ -68,17 +82,32 @@ async fn pass(context: &Controller, key: &Key, machine: &Metal3Machine) -> Resul
         }
     };
     let requeue = verdict.requeue;
-    let unanswered = queue(context, key, &verdict);
+    let awaited = queue(context, key, &verdict);
     commit(&context.committer, machine, verdict).await?;
-    Ok(match unanswered {
+    Ok(match awaited {
         // It came back while we were about to wait for that: those that waited are woken already.
-        true if context.hosts.link.ups() != ups => Requeue::Now.into(),
-        true => Again {
+        Awaited::Service if context.hosts.link.ups() != ups => Requeue::Now.into(),
+        Awaited::Service => Again {
             requeue,
             longest: UNANSWERED,
         },
-        false => requeue.into(),
+        Awaited::Host => {
+            look_for_host(requeue, context.hosts.tells_all(&key.namespace), rand::random()).into()
+        }
+        Awaited::Nothing => requeue.into(),
     })
+}
+
+/// When a machine that waits for a host looks by itself. `jitter` in 0..1 spreads those that began to wait together.
+pub(crate) fn look_for_host(requeue: Requeue, told: bool, jitter: f64) -> Requeue {
+    match requeue {
+        Requeue::After(_) if !told => Requeue::After(UNTOLD),
+        Requeue::After(after) => {
+            let seconds = after.as_secs_f64() * (1.0 - 0.25 * jitter.clamp(0.0, 1.0));
+            Requeue::After(SignedDuration::from_secs_f64(seconds))
+        }
+        Requeue::Now | Requeue::Backoff | Requeue::OnChange => requeue,
+    }
 }
 
 /// Performs one ask. Each may be repeated; none is begun by a replica that no longer leads.
@@ -87,8 +116,13 @@ async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Fa
     let hosts = &context.hosts;
     match ask {
         Ask::Claim(request) => {
-            context.waiting.for_host(key);
-            hosts.claim(request).await
+            context.wakes.asks_for_host(key, &request.wish);
+            let answer = hosts.claim(request).await?;
+            if let Answer::Claim(Claimed::Host(host) | Claimed::Reused(host)) = &answer {
+                // Sooner than the stream tells it: nobody else is to ask for this one.
+                context.wakes.host_withdrawn(&host.key);
+            }
+            Ok(answer)
         }
         Ask::Host(host) => hosts.get(host).await,
         Ask::Provision { host, consumer, spec } => hosts.provision(host, &consumer, spec).await,
@@ -124,31 +158,56 @@ async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Fa
     }
 }
 
-/// Remembers what the machine waits for, if nothing of Kubernetes will wake it. Tells whether it waits for the host
-/// service to answer, or to answer otherwise.
-fn queue(context: &Controller, key: &Key, verdict: &Verdict) -> bool {
+/// What a machine waits for.
+enum Awaited {
+    Host,
+    /// The host service is to answer, or to answer otherwise.
+    Service,
+    /// Nothing, or something that wakes it.
+    Nothing,
+}
+
+/// Remembers what the machine waits for, if nothing of Kubernetes will wake it.
+fn queue(context: &Controller, key: &Key, verdict: &Verdict) -> Awaited {
     let reason = verdict.waiting.as_ref().map(|wait| wait.reason);
-    let for_host = matches!(
-        reason,
-        Some(Reason::AssociateFailed | Reason::WaitingForReservedHost)
-    );
-    if !for_host || verdict.finalizer == Finalizer::Drop {
-        context.waiting.has_host(key);
-    }
-    let for_service = matches!(
-        reason,
-        Some(
-            Reason::HostServiceUnavailable
-                | Reason::HostServiceDenied
-                | Reason::PauseSetFailed
-                | Reason::PauseRemoveFailed
-        )
-    );
-    if for_service {
-        context.waiting.for_service(key);
-    }
     if let Some(wait) = &verdict.waiting {
         tracing::debug!(machine = %key, reason = wait.reason.as_str(), message = wait.message, "machine waits");
     }
-    for_service
+    let wakes = &context.wakes;
+    let awaited = match reason {
+        _ if verdict.finalizer == Finalizer::Drop => Awaited::Nothing,
+        Some(Reason::AssociateFailed | Reason::WaitingForReservedHost) => Awaited::Host,
+        Some(
+            Reason::HostServiceUnavailable
+            | Reason::HostServiceDenied
+            | Reason::PauseSetFailed
+            | Reason::PauseRemoveFailed,
+        ) => Awaited::Service,
+        _ => Awaited::Nothing,
+    };
+    match awaited {
+        Awaited::Host => wakes.found_no_host(key),
+        Awaited::Service => {
+            wakes.waiting.for_service(key);
+            // While the service is away, nobody else has an answer; when it is back, all who wait are asked.
+            if context.hosts.link.is_up() {
+                wakes.unanswered(key);
+            }
+        }
+        Awaited::Nothing => wakes.wants_no_host(key),
+    }
+    awaited
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_that_began_to_wait_together_do_not_look_together() {
+        let look = |jitter| look_for_host(Requeue::After(SignedDuration::from_mins(10)), true, jitter);
+        assert_eq!(look(0.0), Requeue::After(SignedDuration::from_mins(10)));
+        assert_eq!(look(1.0), Requeue::After(SignedDuration::from_secs(450)));
+        assert_eq!(look_for_host(Requeue::OnChange, false, 0.0), Requeue::OnChange);
+    }
 }

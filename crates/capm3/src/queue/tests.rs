@@ -1,6 +1,7 @@
 //! How soon an object is looked at again after a long outage, in virtual time.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kube::runtime::{reflector, watcher};
 use metal3_api::infra::v1beta2::Metal3Machine;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::commit::LONGEST_DELAY;
+use crate::machine::look_for_host;
 use crate::metrics::Capm3Metrics;
 
 const OUTAGE: Duration = Duration::from_mins(10);
@@ -24,6 +26,7 @@ struct Away {
     committer: Committer<Metal3Machine>,
     began: Instant,
     looks: Arc<Mutex<Vec<Duration>>>,
+    failures: Arc<AtomicUsize>,
     meanwhile: fn() -> Result<Again, Failure>,
 }
 
@@ -49,6 +52,11 @@ impl Reconcile for Away {
             Ok(Requeue::OnChange.into())
         }
     }
+
+    fn failed(&self, key: &Key) {
+        assert_eq!(*key, self::key());
+        self.failures.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// When the one object was looked at; somebody may wake it meanwhile.
@@ -60,11 +68,13 @@ async fn looks(
     let client = kube::Client::try_from(nowhere).unwrap();
     let metrics = Capm3Metrics::register(&Metrics::default());
     let looks = Arc::<Mutex<Vec<Duration>>>::default();
+    let failures = Arc::<AtomicUsize>::default();
     let queue = Queue {
         controller: Away {
             committer: Committer::new(client, Leadership::always(), metrics, "metal3machine"),
             began: Instant::now(),
             looks: Arc::clone(&looks),
+            failures: Arc::clone(&failures),
             meanwhile,
         },
         objects: objects(),
@@ -77,7 +87,11 @@ async fn looks(
     wake(sender.clone()).await;
     tokio::time::sleep(OUTAGE + LATER).await;
     running.abort();
-    Vec::clone(&looks.lock().unwrap())
+    let looks = Vec::clone(&looks.lock().unwrap());
+    let early = looks.iter().filter(|look| **look < OUTAGE).count();
+    let failed = if meanwhile().is_err() { early } else { 0 };
+    assert_eq!(failures.load(Ordering::Acquire), failed, "each failure is told");
+    looks
 }
 
 fn key() -> Key {
@@ -140,4 +154,14 @@ async fn who_failed_for_ten_minutes_looks_again_within_a_minute() {
     let looked = looks(|| Err(Failure::Deadline), async |_| {}).await;
     let (longest, late) = gaps(&looked);
     assert!(longest <= LONGEST_DELAY && late <= LONGEST_DELAY, "{looked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_host_looks_after_ten_minutes_and_sooner_when_not_everything_is_told() {
+    let told = || Ok(look_for_host(Requeue::After(SignedDuration::from_mins(10)), true, 0.0).into());
+    let looked = looks(told, async |_| {}).await;
+    assert_eq!(looked.len(), 2, "{looked:?}");
+    let untold = || Ok(look_for_host(Requeue::After(SignedDuration::from_mins(10)), false, 0.0).into());
+    let looked = looks(untold, async |_| {}).await;
+    assert_eq!(looked.len(), 21, "{looked:?}");
 }

@@ -6,7 +6,7 @@ use std::hash::Hash as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use metal3_api::capi::{Cluster, Machine};
 use metal3_api::infra::v1beta2::{Metal3Cluster, Metal3Machine, Metal3MachineTemplate, Metal3Remediation};
-use metal3_capm3_core::machine::infrastructure_provisioned;
+use metal3_capm3_core::machine::{infrastructure_provisioned, reuse_key};
 
 use super::Watched;
 use crate::objects::{Key, Objects, cluster_key, infra_key, metal3_machine_key};
@@ -98,6 +98,8 @@ impl Watched for Machine {
         )
             .hash(hasher);
         (spec.bootstrap.config_ref.is_some(), &spec.infrastructure_ref.name).hash(hasher);
+        // Which of the hosts that are kept it may have.
+        reuse_key(self).hash(hasher);
     }
 
     fn wake(&self, _: &Objects, wakes: &Wakes) {

@@ -185,7 +185,8 @@ impl World {
         self.hosts.get(&host?.name).cloned()
     }
 
-    /// The host that the consumer has, one that is kept for it, or a free one; the latter two are news for the streams.
+    /// The host that the consumer has, one that is kept for it, or a free one with the labels that it wants; the latter two are
+    /// news for the streams.
     fn claim(&mut self, request: ClaimHostRequest) -> Result<(Host, Option<WatchHostsResponse>), Status> {
         self.claims.push(request.clone());
         let claimant = request.consumer.unwrap();
@@ -206,7 +207,13 @@ impl World {
         }
         let seen = request.seen_revision.parse().unwrap_or(0);
         let known = |host: &Host| !self.lags || host.revision.parse::<u64>().unwrap() <= seen;
-        let free = |host: &Host| host.consumer.is_none() && known(host);
+        let labels = request.selector.clone().unwrap_or_default().match_labels;
+        let fits = |host: &Host| {
+            labels
+                .iter()
+                .all(|(key, value)| host.labels.get(key) == Some(value))
+        };
+        let free = |host: &Host| host.consumer.is_none() && known(host) && fits(host);
         let free = kept.or_else(|| self.hosts.iter().find(|(_, host)| free(host)));
         let Some(name) = free.map(|(name, _)| name.clone()) else {
             return Err(reason::no_host_available("no host", &self.rejections));

@@ -77,6 +77,11 @@ impl Bed {
 
     /// A Machine with bootstrap data, and its Metal3Machine.
     pub(crate) fn machine(&self, name: &str) {
+        self.machine_on(name, &json!({}));
+    }
+
+    /// One that is to run on a host with these labels.
+    pub(crate) fn machine_on(&self, name: &str, labels: &Value) {
         self.kube.put(
             "machines",
             json!({
@@ -97,7 +102,9 @@ impl Bed {
                 "metadata": {
                     "namespace": "ns", "name": name, "labels": {LABEL: "c"},
                     "ownerReferences": [owner("Machine", name)]},
-                "spec": {"image": {"url": "http://images/i.raw", "checksum": "abc", "diskFormat": "raw"}},
+                "spec": {
+                    "image": {"url": "http://images/i.raw", "checksum": "abc", "diskFormat": "raw"},
+                    "hostSelector": {"matchLabels": labels}},
             }),
         );
     }

@@ -8,7 +8,7 @@ use metal3_testkit::{events, wait};
 use crate::lab::{ASSOCIATED, Lab};
 use crate::world::World;
 
-/// A machine asks by itself every half minute, so this many rounds take longer than `wait::LONG` without wakes.
+/// A machine asks by itself after half a minute at the soonest, so this many rounds take longer than `wait::LONG` without wakes.
 const ROUNDS: usize = 6;
 
 /// The claims, and when a host became free, in order.
