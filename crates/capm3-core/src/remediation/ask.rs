@@ -13,7 +13,7 @@ pub enum Ask {
     Hold(Hold),
     /// End that. Answer: [`Answer::Released`].
     Release(Hold),
-    /// Nobody is to claim the host again. Answer: [`Answer::Marked`].
+    /// Nobody is to claim the host again. Answer: [`Answer::Marked`] or [`Answer::GivenBack`].
     Mark {
         /// Which.
         host: HostKey,
@@ -79,6 +79,8 @@ pub struct HostFacts {
     pub online: bool,
     /// It is rebooted where others are powered off.
     pub never_off: bool,
+    /// Nobody is to claim it.
+    pub unhealthy: bool,
     /// Who holds it off.
     pub holds: Vec<String>,
     /// For whom a host that is never off was rebooted.
@@ -113,8 +115,10 @@ pub enum Answer {
     PoweredOffByUser,
     /// To [`Ask::Release`]: the host afterwards; none: it is gone or somebody else's.
     Released(Option<HostFacts>),
-    /// To [`Ask::Mark`].
+    /// To [`Ask::Mark`]: it is, or it goes.
     Marked,
+    /// To [`Ask::Mark`]: the host is not the machine's any more, and stays as it is.
+    GivenBack,
     /// To [`Ask::Node`].
     Node(NodeAnswer),
     /// To [`Ask::ChangeNode`]; the error, if it failed.
@@ -135,6 +139,7 @@ pub struct Seen {
     pub(super) refused: bool,
     pub(super) released: bool,
     pub(super) marked: bool,
+    pub(super) given_back: bool,
     pub(super) node: Option<NodeAnswer>,
     pub(super) changed: Option<Option<String>>,
     pub(super) told: bool,
@@ -151,6 +156,8 @@ impl Seen {
             Answer::PoweredOffByUser => self.refused = true,
             Answer::Released(host) => (self.released, self.host) = (true, Some(host)),
             Answer::Marked => self.marked = true,
+            // It is looked at anew: another pass may have marked it before.
+            Answer::GivenBack => (self.given_back, self.host) = (true, None),
             Answer::Node(node) => self.node = Some(node),
             Answer::NodeChanged(error) => self.changed = Some(error),
             Answer::Told => self.told = true,

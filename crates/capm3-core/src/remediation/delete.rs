@@ -5,9 +5,9 @@ use metal3_api::conditions::find;
 
 use super::ask::{Ask, Seen};
 use super::draft::{Draft, POLL, Reason, Wait};
-use super::end::refused;
+use super::end::{HostGivenUp, give_host_up, refused, unmarked};
 use super::waiting::{Service, service};
-use super::{Phase, Step, machine};
+use super::{ANNOTATION_TO_MARK, Phase, Step, machine};
 use crate::machine::Trouble;
 
 /// How long a workload cluster that does not answer is waited for; the Node may be left out of service then.
@@ -29,15 +29,19 @@ pub(super) fn plan(mut draft: Draft<'_>, seen: &Seen) -> Step {
             Some(Trouble::Invalid(_)) => {}
         }
     }
-    let owed = view
-        .host()
-        .zip(view.consumer())
-        .filter(|_| view.owes() && !seen.marked);
-    if let Some((host, consumer)) = owed {
-        match &seen.trouble {
-            None | Some(Trouble::Unavailable(_)) => return draft.ask(seen, Ask::Mark { host, consumer }),
-            Some(Trouble::Denied(why) | Trouble::Invalid(why)) => refused(&mut draft, why),
+    if let Some(host) = view.owed() {
+        match give_host_up(&draft, seen, host) {
+            HostGivenUp::Ask(ask) => return Step::Ask(ask),
+            HostGivenUp::Later(why) if view.metal3_machine.is_some() => {
+                return draft.trouble(seen, &Trouble::Unavailable(why));
+            }
+            // Without the machine nothing can be done when the service is back: it is not waited for.
+            HostGivenUp::Later(why) | HostGivenUp::Refused(why) => refused(&mut draft, &why),
+            HostGivenUp::Unmarked(why) => unmarked(&mut draft, why),
+            HostGivenUp::Yes => {}
         }
+        // Told once, however long the Node takes.
+        draft.annotate(ANNOTATION_TO_MARK, None);
     }
     if let Some(step) = back_in_service(&mut draft, seen) {
         return step;

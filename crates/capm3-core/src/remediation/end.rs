@@ -1,5 +1,7 @@
 //! The end of an attempt, and of all of them.
 
+use metal3_api::names;
+
 use super::ask::{Ask, Progress, Seen};
 use super::draft::{Draft, Reason, Wait};
 use super::{ANNOTATION_TO_MARK, Host, Phase, Step};
@@ -32,7 +34,9 @@ pub(super) fn attempt_over(mut draft: Draft<'_>, seen: &Seen, host: HostKey) -> 
 
 /// Whoever owns the Machine replaces it. Its host is not held any more, and nobody claims it again.
 pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<HostKey>, why: &str) -> Step {
-    let host_given_up = host.map_or(HostGivenUp::Yes, |host| give_host_up(&draft, seen, host));
+    let host_given_up = host
+        .clone()
+        .map_or(HostGivenUp::Yes, |host| give_host_up(&draft, seen, host));
     if let HostGivenUp::Ask(ask) = host_given_up {
         return Step::Ask(ask);
     }
@@ -45,8 +49,9 @@ pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<HostKey>, 
     }
     match host_given_up {
         HostGivenUp::Refused(why) => refused(&mut draft, &why),
+        HostGivenUp::Unmarked(why) => unmarked(&mut draft, why),
         HostGivenUp::Later(why) => {
-            draft.annotate(ANNOTATION_TO_MARK, Some("true".to_owned()));
+            draft.annotate(ANNOTATION_TO_MARK, host.map(|host| host.to_string()));
             let message = format!("the host is let go and marked unhealthy later: {why}");
             draft.event(true, NOT_MARKED, message);
         }
@@ -57,12 +62,12 @@ pub(super) fn give_up(mut draft: Draft<'_>, seen: &Seen, host: Option<HostKey>, 
 }
 
 /// The Machine was given up while the host service did not answer: what was to be done on the host is done when it does.
-pub(super) fn make_up(mut draft: Draft<'_>, seen: &Seen) -> Step {
-    let host = draft.view.host();
-    match host.map_or(HostGivenUp::Yes, |host| give_host_up(&draft, seen, host)) {
+pub(super) fn make_up(mut draft: Draft<'_>, seen: &Seen, host: HostKey) -> Step {
+    match give_host_up(&draft, seen, host) {
         HostGivenUp::Ask(ask) => return Step::Ask(ask),
         HostGivenUp::Later(why) => return draft.trouble(seen, &Trouble::Unavailable(why)),
         HostGivenUp::Refused(why) => refused(&mut draft, &why),
+        HostGivenUp::Unmarked(why) => unmarked(&mut draft, why),
         HostGivenUp::Yes => {}
     }
     draft.annotate(ANNOTATION_TO_MARK, None);
@@ -75,8 +80,13 @@ pub(super) fn refused(draft: &mut Draft<'_>, why: &str) {
     draft.event(true, NOT_MARKED, message);
 }
 
+/// The machine has given the host back meanwhile: only a person can mark it now.
+pub(super) fn unmarked(draft: &mut Draft<'_>, why: String) {
+    draft.event(true, NOT_MARKED, why);
+}
+
 /// Whether a host is held no more, and marked unhealthy.
-enum HostGivenUp {
+pub(super) enum HostGivenUp {
     /// Do this first.
     Ask(Box<Ask>),
     Yes,
@@ -84,21 +94,29 @@ enum HostGivenUp {
     Later(String),
     /// The host service refuses.
     Refused(String),
+    /// It is not marked, and not the machine's any more.
+    Unmarked(String),
 }
 
-fn give_host_up(draft: &Draft<'_>, seen: &Seen, host: HostKey) -> HostGivenUp {
-    let Some((hold, consumer)) = draft.view.hold(host).zip(draft.view.consumer()) else {
-        return HostGivenUp::Yes;
-    };
+pub(super) fn give_host_up(draft: &Draft<'_>, seen: &Seen, host: HostKey) -> HostGivenUp {
     match &seen.trouble {
-        Some(Trouble::Unavailable(why)) => HostGivenUp::Later(why.clone()),
-        Some(Trouble::Denied(why) | Trouble::Invalid(why)) => HostGivenUp::Refused(why.clone()),
-        None if !seen.released => HostGivenUp::Ask(Box::new(Ask::Release(hold))),
-        None if !seen.marked => {
-            let host = hold.host;
-            HostGivenUp::Ask(Box::new(Ask::Mark { host, consumer }))
-        }
-        None => HostGivenUp::Yes,
+        Some(Trouble::Unavailable(why)) => return HostGivenUp::Later(why.clone()),
+        Some(Trouble::Denied(why) | Trouble::Invalid(why)) => return HostGivenUp::Refused(why.clone()),
+        None if seen.marked => return HostGivenUp::Yes,
+        None => {}
+    }
+    // A machine that is gone has given its host back.
+    let machine = draft.view.hold(host.clone()).zip(draft.view.consumer());
+    match (machine.filter(|_| !seen.given_back), &seen.host) {
+        (Some((hold, _)), _) if !seen.released => HostGivenUp::Ask(Box::new(Ask::Release(hold))),
+        (Some((_, consumer)), _) => HostGivenUp::Ask(Box::new(Ask::Mark { host, consumer })),
+        (None, None) => HostGivenUp::Ask(Box::new(Ask::Host(host))),
+        (None, Some(Some(facts))) if !facts.unhealthy => HostGivenUp::Unmarked(format!(
+            "host {host} was given back before it could be marked unhealthy, and may be claimed again; if it is broken, \
+             set its annotation {}",
+            names::ANNOTATION_UNHEALTHY
+        )),
+        (None, Some(_)) => HostGivenUp::Yes,
     }
 }
 

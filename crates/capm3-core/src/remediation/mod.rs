@@ -39,8 +39,8 @@ pub const ANNOTATION_HOLD: &str = "remediation.metal3.io/power-hold";
 pub const ANNOTATION_LABELS: &str = "remediation.metal3.io/node-labels-backup";
 /// Annotation with the annotations of a Node that was deleted.
 pub const ANNOTATION_ANNOTATIONS: &str = "remediation.metal3.io/node-annotations-backup";
-/// Annotation, ours: the Machine was given up while the host service did not answer, so its host is still to be let go and
-/// marked unhealthy.
+/// Annotation, ours: the Machine was given up while the host service did not answer, so this host, by its name, is still to be
+/// let go and marked unhealthy. The Metal3Machine that names it may be gone by then.
 pub const ANNOTATION_TO_MARK: &str = "remediation.metal3.io/host-to-mark";
 /// The operator ends holds of this kind itself when the host is given back.
 const HOLD_PREFIX: &str = "metal3-remediation-";
@@ -112,8 +112,10 @@ pub fn plan(view: &View<'_>, seen: &Seen, now: Timestamp) -> Step {
     if view.deleting() {
         return delete::plan(draft, seen);
     }
-    if view.phase() == Phase::DeletingMachine && view.owes() {
-        return end::make_up(draft, seen);
+    if view.phase() == Phase::DeletingMachine
+        && let Some(host) = view.owed()
+    {
+        return end::make_up(draft, seen, host);
     }
     if matches!(view.phase(), Phase::DeletingMachine | Phase::Failed) || !view.is_reboot() {
         return draft.end();
@@ -270,9 +272,10 @@ impl View<'_> {
         }
     }
 
-    /// What was to be done on the host when the Machine was given up is not done yet.
-    fn owes(&self) -> bool {
-        annotation(&self.remediation.metadata, ANNOTATION_TO_MARK).is_some()
+    /// The host on which something was to be done when the Machine was given up that is not done yet.
+    fn owed(&self) -> Option<HostKey> {
+        let value = annotation(&self.remediation.metadata, ANNOTATION_TO_MARK)?;
+        HostKey::from_annotation(value, self.namespace())
     }
 
     fn retry_count(&self) -> i32 {

@@ -3,7 +3,7 @@
 
 use metal3_api::conditions::{New, Status, set};
 use metal3_capm3_core::machine::{Finalizer, Requeue, Trouble};
-use metal3_capm3_core::remediation::{ANNOTATION_TO_MARK, Answer, Ask};
+use metal3_capm3_core::remediation::{ANNOTATION_TO_MARK, Answer, Ask, HostFacts};
 
 use crate::common::{
     Fixture, TIMEOUT, asks, at, ends, events, host, look, modern, node, off, phase, run, waits,
@@ -35,20 +35,23 @@ fn a_service_that_is_away_or_refuses_is_told_until_the_time_of_the_attempt_is_ov
                 (phase(&verdict), events(&verdict)),
                 ("Deleting machine", vec!["HostNotMarked", "RemediationExhausted"])
             );
-            let owed = verdict.annotations.contains_key(ANNOTATION_TO_MARK);
-            assert_eq!(owed, reason == "HostServiceUnavailable");
+            let owed = verdict.annotations.get(ANNOTATION_TO_MARK).cloned().flatten();
+            assert_eq!(owed.is_some(), reason == "HostServiceUnavailable");
+            assert!(owed.is_none_or(|host| host == "ns/h"));
         }
     }
 }
 
+/// The Machine was given up while the service was away.
+fn owed() -> Fixture {
+    Fixture::new().in_phase("Deleting machine", 1).with(|f| {
+        let annotations = f.remediation.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_TO_MARK.into(), "ns/h".into());
+    })
+}
+
 #[test]
 fn what_a_service_that_was_away_owes_to_the_host_is_done_when_it_is_back_also_by_one_that_is_deleted() {
-    let owed = || {
-        Fixture::new().in_phase("Deleting machine", 1).with(|f| {
-            let annotations = f.remediation.metadata.annotations.get_or_insert_default();
-            annotations.insert(ANNOTATION_TO_MARK.into(), "true".into());
-        })
-    };
     let away = Answer::Trouble(Trouble::Unavailable("away".into()));
     let (asked, verdict) = run(&owed(), 9999, &[away]);
     assert_eq!(
@@ -80,6 +83,69 @@ fn what_a_service_that_was_away_owes_to_the_host_is_done_when_it_is_back_also_by
     assert!(matches!(ask, Ask::Mark { .. }), "{ask:?}");
     let verdict = ends(&deleted, 9999, &[released(), Answer::Marked, node(modern())]);
     assert_eq!(verdict.finalizer, Finalizer::Drop);
+}
+
+/// A host that nobody has, with or without a mark.
+fn free(unhealthy: bool) -> HostFacts {
+    HostFacts {
+        consumer: None,
+        unhealthy,
+        ..host()
+    }
+}
+
+#[test]
+fn a_host_that_was_given_back_before_it_could_be_marked_is_told_once() {
+    let gone = || {
+        owed().with(|f| {
+            (f.machine, f.metal3_machine) = (None, None);
+        })
+    };
+    let deleted = |fixture: Fixture| fixture.deleted(9000);
+    let refused = || vec![Answer::Released(None), Answer::GivenBack];
+    let away = || Answer::Trouble(Trouble::Unavailable("away".into()));
+    for (fixture, before) in [
+        (owed(), refused()),
+        (deleted(owed()), refused()),
+        // What the machine knew of its host is gone with it.
+        (gone(), vec![]),
+        (deleted(gone()), vec![]),
+    ] {
+        let asked = asks(&fixture, 9999, &before);
+        assert!(
+            matches!(&asked, Ask::Host(host) if host.to_string() == "ns/h"),
+            "{asked:?}"
+        );
+        for (answer, told) in [
+            (look(free(false)), true),
+            // It was marked, and only that was not written down.
+            (look(free(true)), false),
+            (Answer::Host(None), false),
+        ] {
+            let answers = [before.clone(), vec![answer, node(modern())]].concat();
+            let verdict = ends(&fixture, 9999, &answers);
+            assert_eq!(events(&verdict) == ["HostNotMarked"], told, "{verdict:?}");
+            let text = verdict.events.first().map(|event| event.message.as_str());
+            assert!(
+                text.is_none_or(|text| text.contains("capm3.metal3.io/unhealthy")),
+                "{text:?}"
+            );
+            assert_eq!(verdict.annotations.get(ANNOTATION_TO_MARK), Some(&None));
+            let over = fixture.remediation.metadata.deletion_timestamp.is_some();
+            assert_eq!(verdict.finalizer == Finalizer::Drop, over);
+        }
+    }
+    // One without a machine can do nothing later, so that it does not wait for the service when it is deleted.
+    let verdict = ends(&gone(), 9999, &[away()]);
+    assert_eq!(
+        (waits(&verdict).0, verdict.annotations.len()),
+        ("HostServiceUnavailable", 0)
+    );
+    let verdict = ends(&deleted(gone()), 9999, &[away()]);
+    assert_eq!(
+        (verdict.finalizer, events(&verdict)),
+        (Finalizer::Drop, vec!["HostNotMarked"])
+    );
 }
 
 #[test]

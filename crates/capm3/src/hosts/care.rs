@@ -104,6 +104,8 @@ impl Hosts {
         };
         self.answer(Box::pin(async {
             match self.client.mark_health(request).await {
+                Err(status) if Reason::of(&status) == Some(Reason::ForeignConsumer) => Ok(Answer::GivenBack),
+                // Nobody claims a host that goes, either.
                 Err(status) if !is_absent(&status) => Err(status),
                 Ok(_) | Err(_) => Ok(Answer::Marked),
             }
@@ -137,6 +139,7 @@ pub(super) fn facts(host: v1::Host) -> HostFacts {
         powered_on: host.powered_on,
         online: host.online,
         never_off: host.disable_power_off,
+        unhealthy: host.unhealthy,
         holds: host.power_holds,
         rebooted_for: served
             .split(", ")
