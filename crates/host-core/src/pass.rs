@@ -13,7 +13,9 @@ use crate::{conditions, requests, waiting};
 /// it of a power button; here the mirror of the backend wakes a host whose node changed, and this is only for what it may
 /// have missed. It keeps thousands of hosts at rest cheap.
 pub(crate) const STEADY_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
-/// How often an object is looked for that nobody tells us of.
+/// A Secret that appears is noticed by its label only; this looks for those without one.
+pub(crate) const SECRET_POLL: SignedDuration = SignedDuration::from_secs(10);
+/// How often an object is looked for that nobody tells us of, once it was waited for as long.
 pub(crate) const OBJECT_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// How often a host that nobody manages, or that is detached, is looked at.
 pub(crate) const IDLE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);

@@ -1,6 +1,5 @@
 //! The part of each pass before the state's own work: credentials, and that the backend knows the host.
 
-use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::SecretReference;
 use metal3_api::metal3::host::{
     CredentialsStatus, ErrorType, InspectionMode, OperationalStatus, ProvisioningState,
@@ -8,11 +7,8 @@ use metal3_api::metal3::host::{
 use metal3_provisioner::{CleaningMode, FailureCause, NodeId, Progress, Ramdisk, RegisterArgs, WaitReason};
 
 use crate::failure::secret_changed;
-use crate::pass::{Flow, Pass};
+use crate::pass::{Flow, Pass, SECRET_POLL};
 use crate::{Ask, BmcSecret, Built, EventKind, Next, Step, hints, raid};
-
-/// A Secret that appears is noticed by its label only; this looks for those without one.
-const SECRET_POLL: SignedDuration = SignedDuration::from_secs(10);
 
 /// Goes on once the backend knows the host and reaches its BMC.
 pub(crate) fn register(pass: &mut Pass<'_>) -> Flow {

@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    fn host(spec: Value) -> BareMetalHost {
+    fn host(spec: &Value) -> BareMetalHost {
         serde_json::from_value(json!({
             "metadata": {
                 "name": "a", "namespace": "metal3", "resourceVersion": "1", "generation": 1,
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_status_that_only_observes_the_spec_waits_a_moment() {
-        let mut host = host(json!({"online": true}));
+        let mut host = host(&json!({"online": true}));
         let context = context(api(&host, Arc::new(AtomicU16::new(200))));
         let written = || context.metrics.writes_of("status");
         let first = verdict(&context, &host);
@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_state_is_told_once_it_is_written() {
         let bmc = json!({"address": "redfish://bmc/redfish/v1/Systems/1", "credentialsName": "s"});
-        let host = host(json!({"online": true, "bmc": bmc}));
+        let host = host(&json!({"online": true, "bmc": bmc}));
         let code = Arc::new(AtomicU16::new(409));
         let context = context(api(&host, Arc::clone(&code)));
         let verdict = verdict(&context, &host);

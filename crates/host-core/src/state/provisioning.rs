@@ -5,9 +5,9 @@ use metal3_api::names;
 use metal3_provisioner::{ConfigDrive, DeployImage, Force, Progress, ProvisionArgs, PullSecret, WaitReason};
 
 use super::reached;
-use crate::conditions::{METHOD_ATTEMPTED, WAITING, message, waits_for};
+use crate::conditions::{METHOD_ATTEMPTED, WAITING, message, since, waits_for};
 use crate::input::{Provision, PullSecretProblem};
-use crate::pass::{Flow, OBJECT_INTERVAL, Pass};
+use crate::pass::{Flow, OBJECT_INTERVAL, Pass, SECRET_POLL};
 use crate::power::served;
 use crate::requests::reboot;
 use crate::{Ask, EventKind, Next, Step};
@@ -85,7 +85,10 @@ fn without_secret(pass: &mut Pass<'_>, reason: WaitReason, event: &'static str, 
     if !told {
         pass.event(EventKind::Warning, event, problem.clone());
     }
-    pass.end(Next::wait(reason, OBJECT_INTERVAL).with_detail(problem))
+    // What is applied together is soon there, and what never comes costs little.
+    let waited = since(&pass.status, reason).map_or(SECRET_POLL, |since| pass.now.duration_since(since));
+    let again = waited.clamp(SECRET_POLL, OBJECT_INTERVAL);
+    pass.end(Next::wait(reason, again).with_detail(problem))
 }
 
 /// Whether another image, or another custom deploy, is asked for than the one at work. Upstream finishes the old one and takes it for the new.
