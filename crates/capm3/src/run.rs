@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Committer, Kind};
-use crate::hosts::{self, Counting, HostLabels, Hosts, Link};
+use crate::hosts::{self, Counting, HostView, Hosts, Link};
 use crate::interruptions::Interruptions;
 use crate::metrics::{Capm3Metrics, Lease};
 use crate::migrate::Migration;
@@ -92,7 +92,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<()> {
     };
     let queue = common.queue(controller, args.metal3machinetemplate_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.templates, shutdown.clone()));
-    let controller = common.label_sync(hosts.labels.clone(), workloads.clone());
+    let controller = common.label_sync(hosts.view.clone(), workloads.clone());
     let queue = common.queue(controller, args.metal3labelsync_concurrency);
     tasks.spawn(queue.name(), queue.run(woken.labels, shutdown.clone()));
     let controller = machine::Controller {
@@ -142,7 +142,7 @@ impl Common {
         )
     }
 
-    fn label_sync(&self, hosts: HostLabels, workloads: Workloads) -> label_sync::Controller {
+    fn label_sync(&self, hosts: HostView, workloads: Workloads) -> label_sync::Controller {
         label_sync::Controller::new(
             self.committer("metal3labelsync"),
             self.committer("metal3labelsync"),

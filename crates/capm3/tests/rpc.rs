@@ -107,6 +107,7 @@ async fn claims_until(bed: &Bed, count: usize, before: usize) -> usize {
 #[tokio::test]
 async fn of_many_machines_that_wait_few_ask_and_none_waits_while_there_is_a_host_for_it() {
     let bed = Bed::start(true).await;
+    bed.followed().await;
     let machines: Vec<String> = (0..60).map(|number| format!("m{number}")).collect();
     for (number, machine) in machines.iter().enumerate() {
         let rack = if number % 2 == 0 { "a" } else { "b" };
@@ -175,13 +176,33 @@ async fn of_many_machines_that_wait_few_ask_and_none_waits_while_there_is_a_host
 }
 
 #[tokio::test]
-async fn who_waits_asks_when_nobody_tells_of_hosts_and_one_that_is_gone_is_not_waited_for() {
+async fn who_does_not_wait_any_more_keeps_no_host_from_others_and_all_ask_when_nobody_tells_of_hosts() {
     let bed = Bed::start(true).await;
-    for (machine, rack) in [("first", "a"), ("second", "a"), ("third", "b")] {
+    bed.followed().await;
+    let waits = async |machine: &str, rack: &str| {
         bed.machine_on(machine, &json!({"rack": rack}));
         bed.reason(machine, ASSOCIATED, "AssociateBareMetalHostFailed")
             .await;
+    };
+    for (machine, rack) in [("first", "a"), ("second", "a"), ("third", "a"), ("fourth", "b")] {
+        waits(machine, rack).await;
     }
+    let mut first = bed.kube.get("metal3machines", "first").unwrap();
+    first["metadata"]["annotations"] = json!({"cluster.x-k8s.io/paused": ""});
+    bed.kube.put("metal3machines", first);
+    bed.reason("first", "Paused", "Paused").await;
+    // By force: it is gone at once. What is heard of the next one is heard later.
+    let mut second = bed.kube.get("metal3machines", "second").unwrap();
+    second["metadata"]["finalizers"] = json!([]);
+    second["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    bed.kube.put("metal3machines", second);
+    waits("fifth", "c").await;
+    let rack = |host: &mut Host| drop(host.labels.insert("rack".into(), "a".into()));
+    bed.hosts.change("h", rack);
+    assert_eq!(annotated(&bed, "third").await, "ns/h");
+    let streams = bed.hosts.with(|world| world.resumed_from.len());
+    assert_eq!(streams, 1, "it was not called because a stream was opened");
+
     let claims = || bed.hosts.with(|world| world.claims.len());
     let before = claims();
     bed.hosts.with(|world| {
@@ -189,17 +210,63 @@ async fn who_waits_asks_when_nobody_tells_of_hosts_and_one_that_is_gone_is_not_w
         world.refused_streams = vec![refused; 1000];
     });
     bed.hosts.cut();
-    wait::until("a claim of each line", wait::LONG, async || {
+    wait::until("a claim of each that waits", wait::LONG, async || {
         (claims() >= before + 2).then_some(())
     })
     .await;
-    bed.hosts.with(|world| world.refused_streams.clear());
+    bed.stop().await;
+}
 
-    // Without a finalizer of ours in the way: it is gone at once.
-    bed.kube.delete("metal3machines", "first");
-    let rack = |host: &mut Host| drop(host.labels.insert("rack".into(), "a".into()));
-    bed.hosts.change("h", rack);
-    assert_eq!(annotated(&bed, "second").await, "ns/h");
+#[tokio::test]
+async fn the_host_of_a_machine_is_asked_for_only_when_the_stream_does_not_tell_of_it() {
+    let bed = Bed::start(true).await;
+    bed.hosts.change("h", |_| {});
+    bed.machine("m");
+    bed.reason("m", "HostProvisioned", "Provisioning").await;
+    let looks = || {
+        bed.hosts
+            .with(|world| world.log.iter().filter(|call| *call == "GetHost").count())
+    };
+    let fails = async |error: &'static str| {
+        bed.hosts.change("h", |host| host.error_message = error.into());
+        wait::until(error, wait::LONG, async || {
+            let message = bed.reason("m", "HostProvisioned", "HostError").await;
+            if message.contains(error) {
+                Ok(())
+            } else {
+                Err(message)
+            }
+        })
+        .await;
+    };
+    // The claim may be told by its answer before it is by the stream.
+    fails("no power").await;
+    let before = looks();
+    assert!(before <= 1, "{before}");
+    fails("no link").await;
+    fails("no disk").await;
+    assert_eq!(looks(), before);
+
+    bed.hosts.with(|world| {
+        let refused = Reason::Forbidden.status("watch on hosts is not allowed", []);
+        world.refused_streams = vec![refused; 1000];
+    });
+    bed.hosts.cut();
+    wait::until("a broken stream", wait::LONG, async || {
+        let (_, text) = bed.readyz().await;
+        if text.contains("[~]host-service") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+    bed.hosts.change("h", |host| host.error_message = "no fan".into());
+    let mut machine = bed.kube.get("metal3machines", "m").unwrap();
+    machine["metadata"]["annotations"]["touched"] = "yes".into();
+    bed.kube.put("metal3machines", machine);
+    wait::until("a look", wait::LONG, async || (looks() > before).then_some(())).await;
+    fails("no fan").await;
     bed.stop().await;
 }
 

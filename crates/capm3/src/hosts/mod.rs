@@ -1,24 +1,24 @@
 //! The HostService, the only way to a host.
 //!
 //! `translate.rs` turns the core's words into those of the contract and back; `watch.rs` follows the hosts and `track.rs`
-//! says who is to be woken; `freed.rs` knows what a replica must know that finds no host, `labels.rs` the labels of hosts;
+//! says who is to be woken; `freed.rs` knows what a replica must know that finds no host, `view.rs` the hosts themselves;
 //! `link.rs` knows whether anybody answers; `observe.rs` counts.
 
 pub(crate) mod args;
 mod care;
 mod freed;
-mod labels;
 mod link;
 mod observe;
 mod track;
 mod translate;
+mod view;
 mod watch;
 
 use std::pin::Pin;
 use std::time::Instant;
 
 use metal3_api::names;
-use metal3_capm3_core::host::{Consumer, HostKey};
+use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
 use metal3_capm3_core::machine::{Answer, Claimed, Provisioned, Released, Trouble};
 use metal3_capm3_core::machine::{ClaimRequest, ProvisionSpec, Reservation, Reservations};
 use metal3_rpc::client::{HostClient, describe};
@@ -31,12 +31,13 @@ use tonic::{Code, Status};
 
 pub(crate) use args::HostServiceArgs;
 use freed::Freed;
-pub(crate) use labels::HostLabels;
 pub(crate) use link::Link;
 pub(crate) use observe::Counting;
+pub(crate) use view::HostView;
 pub(crate) use watch::follow;
 
 use crate::commit::Failure;
+use crate::objects::Key;
 
 /// Hosts in one answer; a consumer has one host, seldom two.
 const PAGE: i32 = 100;
@@ -47,7 +48,7 @@ pub(crate) struct Hosts {
     pub(crate) client: HostClient,
     pub(crate) link: Link,
     freed: Freed,
-    pub(crate) labels: HostLabels,
+    pub(crate) view: HostView,
 }
 
 impl Hosts {
@@ -56,7 +57,7 @@ impl Hosts {
             client,
             link,
             freed: Freed::default(),
-            labels: HostLabels::default(),
+            view: HostView::default(),
         }
     }
 
@@ -68,7 +69,7 @@ impl Hosts {
             match self.client.claim_host(request).await {
                 Ok(response) => {
                     let reused = response.reason() == Why::Reused;
-                    let host = Box::new(summary(response.host)?);
+                    let host = Box::new(self.summary(response.host)?);
                     Ok(Answer::Claim(if reused {
                         Claimed::Reused(host)
                     } else {
@@ -90,13 +91,18 @@ impl Hosts {
         self.link.is_up() && self.freed.newest(namespace, Instant::now()).is_none()
     }
 
-    pub(crate) async fn get(&self, host: HostKey) -> Result<Answer, Failure> {
+    /// The host of a machine. It is asked for only when the stream does not tell.
+    pub(crate) async fn get(&self, host: HostKey, machine: &Key) -> Result<Answer, Failure> {
+        let told = self.view.used_by(&host, machine);
+        if let Some(told) = told.filter(|_| self.link.is_up()) {
+            return Ok(Answer::Host(Some(Box::new(told))));
+        }
         let request = v1::GetHostRequest {
             host: Some(reference(host)),
         };
         self.answer(Box::pin(async {
             match self.client.get_host(request).await {
-                Ok(response) => Ok(Answer::Host(Some(Box::new(summary(response.host)?)))),
+                Ok(response) => Ok(Answer::Host(Some(Box::new(self.summary(response.host)?)))),
                 Err(status) if status.code() == Code::NotFound => Ok(Answer::Host(None)),
                 Err(status) => Err(status),
             }
@@ -119,7 +125,7 @@ impl Hosts {
         };
         self.answer(Box::pin(async {
             let answer = match self.client.provision_host(request).await {
-                Ok(response) => Provisioned::Accepted(Box::new(summary(response.host)?)),
+                Ok(response) => Provisioned::Accepted(Box::new(self.summary(response.host)?)),
                 Err(status) => match Reason::of(&status) {
                     Some(Reason::HostNotFound | Reason::HostDeleting) => Provisioned::Missing,
                     Some(Reason::ForeignConsumer) => Provisioned::Foreign(status.message().to_owned()),
@@ -188,7 +194,10 @@ impl Hosts {
         };
         self.answer(Box::pin(async {
             match self.client.set_cleaning_mode(request).await {
-                Ok(_) => Ok(Answer::Cleaning),
+                Ok(response) => {
+                    self.summary(response.host)?;
+                    Ok(Answer::Cleaning)
+                }
                 Err(status) if is_not_ours(&status) => Ok(Answer::Cleaning),
                 Err(status) => Err(status),
             }
@@ -205,8 +214,12 @@ impl Hosts {
         };
         self.answer(Box::pin(async {
             match self.client.prepare_move(request).await {
-                Err(status) if !is_not_ours(&status) => Err(status),
-                Ok(_) | Err(_) => Ok(Answer::MovePrepared(host)),
+                Ok(response) => {
+                    self.summary(response.host)?;
+                    Ok(Answer::MovePrepared(host))
+                }
+                Err(status) if is_not_ours(&status) => Ok(Answer::MovePrepared(host)),
+                Err(status) => Err(status),
             }
         }))
         .await
@@ -227,7 +240,10 @@ impl Hosts {
         };
         self.answer(Box::pin(async {
             let refused = match self.client.resume_after_move(request).await {
-                Ok(_) => None,
+                Ok(response) => {
+                    self.summary(response.host)?;
+                    None
+                }
                 Err(status) if is_not_ours(&status) => None,
                 Err(status) if Reason::of(&status) == Some(Reason::ForeignCluster) => {
                     Some(status.message().to_owned())
@@ -282,6 +298,16 @@ impl Hosts {
         .await
     }
 
+    /// A host that was answered; the stream may not have told it yet.
+    fn summary(&self, host: Option<v1::Host>) -> Result<HostSummary, Status> {
+        let revision = host.as_ref().and_then(|host| host.revision.parse().ok());
+        let summary = host
+            .and_then(translate::summary)
+            .ok_or_else(|| Status::internal("the host service answered without a host"))?;
+        self.view.answered(&summary, revision.unwrap_or_default());
+        Ok(summary)
+    }
+
     /// Turns what is not the host's fault into trouble. While the stream cannot even be opened,
     /// nothing is asked: thousands of machines that each wait for a dead address would hold up all others.
     async fn answer<A: care::Told>(
@@ -323,9 +349,4 @@ fn paused_for_move(host: Option<&v1::Host>) -> bool {
 
 fn reference(host: HostKey) -> HostRef {
     HostRef::named(host.namespace, host.name)
-}
-
-fn summary(host: Option<v1::Host>) -> Result<metal3_capm3_core::host::HostSummary, Status> {
-    host.and_then(translate::summary)
-        .ok_or_else(|| Status::internal("the host service answered without a host"))
 }

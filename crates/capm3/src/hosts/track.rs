@@ -1,14 +1,12 @@
 //! Who is to be woken by a change of a host. Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
 use metal3_capm3_core::label_sync::Labels;
 use metal3_capm3_core::remediation::HostFacts;
 use metal3_rpc::v1::{self, Host};
 
-use super::labels::Lent;
 use super::{care, translate};
 use crate::objects::Key;
 
@@ -43,13 +41,22 @@ pub(super) enum Wake {
 /// What is remembered of a host: a change of anything else wakes nobody.
 #[derive(Debug)]
 pub(super) struct Known {
-    summary: HostSummary,
+    pub(super) summary: HostSummary,
     power: HostFacts,
     /// One that is not a number, which the service does not send, is none: it holds up no claim.
-    revision: u64,
+    pub(super) revision: u64,
     offer: Offer,
     /// Labels matter only where there may be a Node.
-    pub(super) lent: Option<Arc<Lent>>,
+    pub(super) lent: Option<Lent>,
+}
+
+/// What label sync needs of a host that a machine uses.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lent {
+    pub(super) machine: Key,
+    /// Somebody paused it, whoever that was.
+    pub(super) paused: bool,
+    pub(super) labels: Labels,
 }
 
 /// What a host is to those who wait for one. The host service decides; this only says whether asking it again makes sense.
@@ -101,12 +108,10 @@ impl Known {
         let power = care::facts(host.clone());
         let (paused, labels) = (host.paused_by.is_some(), Labels::with_prefix(&host.labels));
         let summary = translate::summary(host)?;
-        let lent = consumer(&summary).map(|machine| {
-            Arc::new(Lent {
-                machine,
-                paused,
-                labels,
-            })
+        let lent = consumer(&summary).map(|machine| Lent {
+            machine,
+            paused,
+            labels,
         });
         Some(Self {
             summary,
@@ -141,8 +146,9 @@ pub(super) fn wakes(before: Option<&Known>, after: Option<&Known>) -> Vec<Wake> 
     if before.map(Known::facts) != after.map(Known::facts) {
         wakes.extend(left.into_iter().chain(machine).map(Wake::Machine));
     }
-    let lent = |known: Option<&Known>| known.and_then(|known| known.lent.clone());
-    if let Some(lent) = lent(after).filter(|now| lent(before).as_ref() != Some(now)) {
+    if let Some(lent) = after.and_then(|after| after.lent.as_ref())
+        && before.and_then(|before| before.lent.as_ref()) != Some(lent)
+    {
         wakes.push(Wake::Labels(lent.machine.clone()));
     }
     wakes.extend(offers(before, after));

@@ -15,12 +15,6 @@ use crate::wake::Wakes;
 
 /// Follows all hosts until shutdown; being disconnected is never the end.
 pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutdown: CancellationToken) {
-    let Hosts {
-        client,
-        link,
-        freed,
-        labels,
-    } = hosts;
     let request = WatchHostsRequest {
         namespaces: Some(namespace)
             .filter(|namespace| !namespace.is_empty())
@@ -32,30 +26,36 @@ pub(crate) async fn follow(hosts: Hosts, namespace: String, waking: Wakes, shutd
         label_prefixes: Vec::new(),
         from_revision: String::new(),
     };
-    let mut hosts = HostWatch::new(client, request, Known::of);
+    let mut stream = HostWatch::new(hosts.client.clone(), request, Known::of);
     loop {
         let event = tokio::select! {
-            event = hosts.next() => event,
+            event = stream.next() => event,
             () = shutdown.cancelled() => return,
         };
-        match event {
-            Event::News(News::Changed { key, before, after }) => {
-                labels.told(key, after.as_ref().and_then(|after| after.lent.clone()));
-                for wake in wakes(before.as_deref(), after.as_deref()) {
-                    tell(wake, &freed, &waking);
-                }
+        heard(event, &hosts, &waking);
+    }
+}
+
+fn heard(event: Event<Known>, hosts: &Hosts, waking: &Wakes) {
+    match event {
+        Event::News(News::Changed { key, before, after }) => {
+            let woken = wakes(before.as_deref(), after.as_deref());
+            // Before anybody looks because of it.
+            hosts.view.told(key, after);
+            for wake in woken {
+                tell(wake, &hosts.freed, waking);
             }
-            Event::News(News::Synced) => {
-                if link.up() {
-                    tracing::info!("hosts are followed");
-                }
-                waking.service_back();
+        }
+        Event::News(News::Synced) => {
+            if hosts.link.up() {
+                tracing::info!("hosts are followed");
+            }
+            waking.service_back();
+            waking.hosts_anew();
+        }
+        Event::Lost(lost) => {
+            if disconnected(&hosts.link, &lost) {
                 waking.hosts_anew();
-            }
-            Event::Lost(lost) => {
-                if disconnected(&link, &lost) {
-                    waking.hosts_anew();
-                }
             }
         }
     }
@@ -95,5 +95,53 @@ fn disconnected(link: &Link, lost: &Lost) -> bool {
         link.unreachable(&error)
     } else {
         link.broken()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use metal3_capm3_core::machine::Wish;
+    use metal3_kit::lease::Leadership;
+    use metal3_kit::probes::Readiness;
+    use metal3_rpc::client::{Config, HostClient};
+    use prometheus_client::metrics::gauge::Gauge;
+    use tonic::Status;
+
+    use super::super::link::Link;
+    use super::*;
+    use crate::objects::Key;
+
+    #[tokio::test]
+    async fn one_of_those_who_wait_asks_when_the_stream_breaks_and_when_it_is_back() {
+        let link = Link::new(Readiness::default().note("host-service"), Gauge::default());
+        let hosts = Hosts::new(HostClient::new(&Config::new("http://127.0.0.1:1")).unwrap(), link);
+        let (waking, mut woken) = Wakes::new(Leadership::always());
+        let machines = ["m", "n"].map(|name| Key::new("ns", name));
+        let ask = |machine: &Key| {
+            waking.asks_for_host(machine, &Wish::default());
+            waking.found_no_host(machine);
+        };
+        machines.iter().for_each(ask);
+        let lost = || {
+            Event::Lost(Lost {
+                status: Status::unavailable("gone"),
+                was_open: true,
+                again: Duration::ZERO,
+            })
+        };
+        let steps = [
+            ("there for the first time", Event::News(News::Synced), true),
+            ("broken", lost(), true),
+            ("still broken", lost(), false),
+            ("back", Event::News(News::Synced), true),
+        ];
+        for (what, event, asks) in steps {
+            heard(event, &hosts, &waking);
+            let called = std::iter::from_fn(|| woken.machines.try_recv().ok()).collect::<Vec<_>>();
+            assert_eq!(called, machines[..usize::from(asks)], "{what}");
+            called.iter().for_each(ask);
+        }
     }
 }

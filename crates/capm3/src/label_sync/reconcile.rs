@@ -11,7 +11,7 @@ use metal3_capm3_core::machine::Requeue;
 use super::pace::Pace;
 use super::told::{About, Told};
 use crate::commit::{Committer, Failure};
-use crate::hosts::HostLabels;
+use crate::hosts::HostView;
 use crate::objects::{Guarded, Key, Objects, Parents};
 use crate::queue::{Again, Reconcile};
 use crate::workload::{INTEREST, Labelled, Relabelled, Workloads};
@@ -26,7 +26,7 @@ pub(crate) struct Controller {
     /// So are clusters.
     pub(crate) clusters: Committer<Metal3Cluster>,
     pub(crate) objects: Objects,
-    pub(crate) hosts: HostLabels,
+    pub(crate) hosts: HostView,
     pub(crate) workloads: Workloads,
     told: Told,
     pace: Pace,
@@ -37,7 +37,7 @@ impl Controller {
         committer: Committer<Metal3Machine>,
         clusters: Committer<Metal3Cluster>,
         objects: Objects,
-        hosts: HostLabels,
+        hosts: HostView,
         workloads: Workloads,
     ) -> Self {
         Self {
@@ -90,7 +90,7 @@ async fn pass(context: &Controller, key: &Key, machine: &Metal3Machine) -> Resul
         return Ok(Requeue::OnChange);
     };
     // A host that nobody told of yet may have any labels.
-    let Some(host) = context.hosts.of(&pair.host, key) else {
+    let Some(host) = context.hosts.labels(&pair.host, key) else {
         return Ok(Requeue::OnChange);
     };
     let node = match context.workloads.labels(key, &pair.node, &plan.prefixes) {

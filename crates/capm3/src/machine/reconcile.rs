@@ -6,9 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::Store;
 use metal3_api::infra::v1beta2::Metal3Machine;
 use metal3_capm3_core::condition::Reason;
-use metal3_capm3_core::machine::{
-    Answer, Ask, Claimed, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, plan,
-};
+use metal3_capm3_core::machine::{Answer, Ask, Finalizer, Policy, Requeue, Seen, Step, Verdict, View, plan};
 
 use super::commit::commit;
 use super::successor::successor;
@@ -117,14 +115,9 @@ async fn perform(context: &Controller, key: &Key, ask: Ask) -> Result<Answer, Fa
     match ask {
         Ask::Claim(request) => {
             context.wakes.asks_for_host(key, &request.wish);
-            let answer = hosts.claim(request).await?;
-            if let Answer::Claim(Claimed::Host(host) | Claimed::Reused(host)) = &answer {
-                // Sooner than the stream tells it: nobody else is to ask for this one.
-                context.wakes.host_withdrawn(&host.key);
-            }
-            Ok(answer)
+            hosts.claim(request).await
         }
-        Ask::Host(host) => hosts.get(host).await,
+        Ask::Host(host) => hosts.get(host, key).await,
         Ask::Provision { host, consumer, spec } => hosts.provision(host, &consumer, spec).await,
         Ask::Nodes(query) => Ok(Answer::Nodes(context.workloads.nodes(key, &query).await)),
         Ask::LinkNode { node, query } => Ok(Answer::NodeLinked(context.workloads.link(&node, &query).await)),

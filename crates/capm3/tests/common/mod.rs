@@ -75,6 +75,22 @@ impl Bed {
         }
     }
 
+    /// Waits until the hosts are followed: from then on nobody looks for one by itself for a long time.
+    pub(crate) async fn followed(&self) {
+        let url = self.readyz_url();
+        wait::until("the stream of hosts", wait::LONG, async || {
+            // It may not listen yet.
+            let answer = metal3_testkit::http::get(&url).await;
+            let (_, text) = answer.map_err(|error| error.to_string())?;
+            if text.contains("[+]host-service") {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+        .await;
+    }
+
     /// A Machine with bootstrap data, and its Metal3Machine.
     pub(crate) fn machine(&self, name: &str) {
         self.machine_on(name, &json!({}));
@@ -146,8 +162,11 @@ impl Bed {
 
     /// Status and text of `/readyz`.
     pub(crate) async fn readyz(&self) -> (u16, String) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.health);
-        metal3_testkit::http::get(&url).await.unwrap()
+        metal3_testkit::http::get(&self.readyz_url()).await.unwrap()
+    }
+
+    fn readyz_url(&self) -> String {
+        format!("http://127.0.0.1:{}/readyz", self.health)
     }
 
     /// Stops the provider, which must have been well until then.
