@@ -280,7 +280,11 @@ proptest! {
                                     granted.insert(host, world.seconds);
                                 }
                             }
-                            Capacity::Full { position, .. } => prop_assert!(position >= 1),
+                            Capacity::Full { position, .. } => {
+                                prop_assert!(position >= 1);
+                                // Also who was let through before, see TENURE.
+                                granted.remove(&host);
+                            }
                         }
                     }
                     if complete {

@@ -236,6 +236,8 @@ async fn the_upstream_operator_leads_a_host_through_its_whole_life() {
     upstream.patch("h1", custom).await;
     upstream.state("h1", ProvisioningState::Provisioned).await;
     upstream.compare("custom deploy", "h1", &[golden::CUSTOM_DEPLOY]);
+    // Its status still tells the power of before.
+    upstream.power("h1", true).await;
     upstream.patch("h1", json!({"spec": {"online": false}})).await;
     upstream.power("h1", false).await;
     assert_eq!(upstream.machine("h1").power_state, "power off");
