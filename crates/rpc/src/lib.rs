@@ -7,10 +7,12 @@
 //! * [`client`]: the client used by everything that is not the server.
 //! * [`watch`]: a local view of the hosts that survives everything that happens to its stream.
 //! * [`identity`]: comparing and converting host references and consumers.
+//! * [`claimable`]: what stands against a claim, the same on both sides.
 //!
-//! It knows neither Kubernetes nor any policy. Begin with `proto/metal3/host/v1/host_service.proto`.
+//! It knows neither Kubernetes nor how anything is done. Begin with `proto/metal3/host/v1/host_service.proto`.
 
 pub mod call;
+pub mod claimable;
 pub mod client;
 pub mod identity;
 pub mod reason;

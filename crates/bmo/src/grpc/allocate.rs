@@ -5,10 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use metal3_rpc::claimable::NOT_AVAILABLE;
 use metal3_rpc::v1::claim_host_response::Reason;
 use metal3_rpc::v1::{Consumer, Host, Rejections, rejections};
 
-use super::intent::{is_over, is_reserved};
+use super::intent::is_over;
 use super::selector::Matcher;
 
 /// What a consumer asks for.
@@ -36,32 +37,9 @@ pub(super) enum Choice {
     None,
 }
 
-/// What stands against a host, whoever asks.
-pub(super) fn obstacle(host: &Host) -> Option<&'static str> {
-    let requested = host.requested_image.is_some() || !host.requested_custom_deploy_method.is_empty();
-    if host.deleting {
-        Some("deleting")
-    } else if host.paused_by.is_some() {
-        Some("paused")
-    } else if host.unhealthy {
-        Some("unhealthy")
-    } else if !host.error_message.is_empty() {
-        Some("error")
-    } else if host.operational_status == "detached" {
-        Some("detached")
-    } else if requested {
-        // A user deploys it without a consumer.
-        Some("in-use")
-    } else if !matches!(host.provisioning_state.as_str(), "available" | "ready") {
-        Some("not-available")
-    } else {
-        None
-    }
-}
-
 /// The first rule that speaks against the host for this consumer.
 pub(super) fn reject(wish: &Wish, host: &Host, now: Timestamp) -> Option<&'static str> {
-    let reserved = is_reserved(host);
+    let reserved = host.is_reserved();
     if !wish.selector.matches(host) {
         Some("label-mismatch")
     } else if reserved && !is_kept_for(wish, host) && !is_over(host, now) {
@@ -69,13 +47,13 @@ pub(super) fn reject(wish: &Wish, host: &Host, now: Timestamp) -> Option<&'stati
     } else if host.consumer.is_some() && !reserved {
         Some("claimed")
     } else {
-        obstacle(host)
+        host.obstacle()
     }
 }
 
 /// Whether the host is reserved for this consumer.
 pub(super) fn is_kept_for(wish: &Wish, host: &Host) -> bool {
-    is_reserved(host) && host.reuse_key == wish.reuse_key
+    host.is_reserved() && host.reuse_key == wish.reuse_key
 }
 
 /// Whether the host is reserved for this consumer and only has to become available: no other is taken meanwhile, or what
@@ -85,7 +63,7 @@ pub(super) fn is_awaited(wish: &Wish, host: &Host, now: Timestamp) -> bool {
     is_kept_for(wish, host)
         && !is_over(host, now)
         && wish.selector.matches(host)
-        && obstacle(host) == Some("not-available")
+        && host.obstacle() == Some(NOT_AVAILABLE)
 }
 
 /// A number for the consumer, the same for every version of its API and every UID.

@@ -14,8 +14,8 @@ use metal3_api::names;
 use metal3_rpc::v1::claim_host_response::Reason;
 use metal3_rpc::v1::{Consumer, Host};
 
-use super::allocate::{Choice, Wish, best, fingerprint, hash, is_awaited, name, obstacle, reject};
-use super::intent::{is_over, is_reserved};
+use super::allocate::{Choice, Wish, best, fingerprint, hash, is_awaited, name, reject};
+use super::intent::is_over;
 use super::request::revision;
 
 /// When a consumer came to a host: after the one revision, at the other at the latest.
@@ -111,9 +111,9 @@ enum Place {
 
 fn place(host: &Host) -> Place {
     match &host.consumer {
-        _ if is_reserved(host) => Place::Reserved,
+        _ if host.is_reserved() => Place::Reserved,
         Some(consumer) => Place::Owned(fingerprint(consumer)),
-        None if obstacle(host).is_none() => Place::Free,
+        None if host.obstacle().is_none() => Place::Free,
         None => Place::Nowhere,
     }
 }

@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use metal3_capm3_core::host::{Consumer, HostKey, HostSummary};
 use metal3_capm3_core::label_sync::Labels;
 use metal3_capm3_core::remediation::HostFacts;
-use metal3_rpc::v1::{self, Host};
+use metal3_rpc::claimable::NOT_AVAILABLE;
+use metal3_rpc::v1::Host;
 
 use super::{care, translate};
 use crate::objects::Key;
 
 /// The group whose Metal3Machines are ours.
 const GROUP: &str = "infrastructure.cluster.x-k8s.io";
-/// The group of Clusters.
-const CLUSTER_GROUP: &str = "cluster.x-k8s.io";
 
 /// Who is to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,28 +74,17 @@ enum Offer {
 }
 
 impl Offer {
-    /// By the rules of the host service, `allocate.rs` of bmo.
     fn of(host: &Host, revision: u64) -> Self {
-        let kept = !host.reuse_key.is_empty() && host.consumer.as_ref().is_none_or(is_cluster);
-        let requested = host.requested_image.is_some() || !host.requested_custom_deploy_method.is_empty();
-        if (host.consumer.is_some() && !kept)
-            || host.deleting
-            || host.paused_by.is_some()
-            || host.unhealthy
-            || !host.error_message.is_empty()
-            || host.operational_status == "detached"
-            || requested
-        {
-            return Self::None;
-        }
+        let kept = host.is_reserved();
         let reuse_key = host.reuse_key.clone();
-        match host.provisioning_state.as_str() {
-            "available" | "ready" => Self::Free { reuse_key, revision },
-            _ if kept => Self::Awaited {
+        match host.obstacle() {
+            _ if host.consumer.is_some() && !kept => Self::None,
+            None => Self::Free { reuse_key, revision },
+            Some(NOT_AVAILABLE) if kept => Self::Awaited {
                 reuse_key,
                 labels: host.labels.clone().into_iter().collect(),
             },
-            _ => Self::None,
+            Some(_) => Self::None,
         }
     }
 }
@@ -189,11 +177,6 @@ fn consumer(host: &HostSummary) -> Option<Key> {
         name,
     } = host.consumer.as_ref()?;
     (group == GROUP && kind == "Metal3Machine").then(|| Key::new(namespace, name))
-}
-
-/// Hosts that are kept belong to a Cluster.
-fn is_cluster(consumer: &v1::Consumer) -> bool {
-    consumer.kind == "Cluster" && consumer.group() == CLUSTER_GROUP
 }
 
 #[cfg(test)]

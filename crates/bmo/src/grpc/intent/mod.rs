@@ -29,7 +29,7 @@ pub(super) use moving::{prepare, resume};
 pub(super) use power::{held_since, hold, hold_manager, unhold};
 pub(super) use provision::{provision, set_cleaning_mode};
 pub(super) use release::{Release, release};
-pub(super) use reservation::{Scope, free, in_scope, is_over, is_reserved};
+pub(super) use reservation::{Scope, free, in_scope, is_over};
 
 use super::project::project;
 

@@ -20,7 +20,7 @@ pub(in super::super) enum Scope {
 /// Whether the host is reserved, and the reservation is one of those. A machine that took the host over ended it, although
 /// its label may be there for some moments more.
 pub(in super::super) fn in_scope(host: &Host, scope: &Scope) -> bool {
-    is_reserved(host)
+    host.is_reserved()
         && match scope {
             Scope::Cluster(wanted) => host
                 .consumer
@@ -31,18 +31,9 @@ pub(in super::super) fn in_scope(host: &Host, scope: &Scope) -> bool {
         }
 }
 
-/// Whether the host is kept for somebody's successor.
-pub(in super::super) fn is_reserved(host: &Host) -> bool {
-    !host.reuse_key.is_empty() && host.consumer.as_ref().is_none_or(is_cluster)
-}
-
 /// Whether the time of the reservation is over. Without an end it lasts until it is used or freed.
 pub(in super::super) fn is_over(host: &Host, now: Timestamp) -> bool {
     host.reserved_until.and_then(moment).is_some_and(|end| end <= now)
-}
-
-fn is_cluster(consumer: &Consumer) -> bool {
-    consumer.kind == "Cluster" && consumer.group() == "cluster.x-k8s.io"
 }
 
 /// What makes a reserved host anybody's.

@@ -281,7 +281,7 @@ fn naive(wish: &Wish, hosts: &[Arc<Host>]) -> Choice {
         best(&wish.consumer, hosts, |_| false).map(|pick| pick.choice(reason))
     };
     if let Some(choice) = best(
-        &|host| is_reserved(host) && host.reuse_key == wish.reuse_key,
+        &|host| host.is_reserved() && host.reuse_key == wish.reuse_key,
         Reason::Reused,
     ) {
         return choice;
@@ -407,7 +407,7 @@ proptest! {
                 prop_assert_eq!(pool.choose(wish, NOW, |_| false), naive(wish, &all));
                 let owned: Vec<_> = all
                     .iter()
-                    .filter(|host| !is_reserved(host))
+                    .filter(|host| !host.is_reserved())
                     .filter(|host| host.consumer.as_ref().is_some_and(|owner| owner.same_object(&wish.consumer)))
                     .map(|host| name(host).to_owned())
                     .collect();
