@@ -4,7 +4,7 @@ use kube::api::DeleteParams;
 use metal3_testkit::{events, wait};
 use serde_json::json;
 
-use crate::program::{Bmo, Launch};
+use crate::program::Bmo;
 use crate::secrets::{create, get};
 use crate::world::{World, condition};
 
@@ -47,16 +47,7 @@ async fn config_data_that_is_deleted_after_the_deployment_is_missed_by_the_next_
 
     // Nothing is missed by a machine that runs, also when all of it is looked at anew.
     world.bmo.process.kill();
-    let endpoint = world.ironic.endpoint();
-    let launch = Launch {
-        kubeconfig: &world.account.kubeconfig,
-        watch: &world.namespace,
-        home: &world.namespace,
-        ironic: &endpoint,
-        leader_election: false,
-    };
-    let again = launch.start();
-    again.ready().await;
+    let again = world.bmo_again().await;
     for online in [false, true] {
         world.patch("a", json!({"spec": {"online": online}})).await;
         wait::until("power to follow the spec", wait::LONG, async || {

@@ -7,7 +7,6 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use metal3_testkit::{events, http, wait};
 use serde_json::{Value, json};
 
-use crate::program::Launch;
 use crate::world::World;
 
 const FINALIZER: &str = "baremetalhost.metal3.io/secret";
@@ -196,16 +195,7 @@ async fn what_was_left_behind_is_swept_at_the_start() {
     world.bmo.process.kill();
     world.patch("a", json!({"metadata": {"finalizers": null}})).await;
     world.delete("a").await;
-    let endpoint = world.ironic.endpoint();
-    let launch = Launch {
-        kubeconfig: &world.account.kubeconfig,
-        watch: &world.namespace,
-        home: &world.namespace,
-        ironic: &endpoint,
-        leader_election: false,
-    };
-    let again = launch.start();
-    again.ready().await;
+    let _again = world.bmo_again().await;
     protected(&world, "a-bmc", false).await;
 }
 
@@ -220,16 +210,7 @@ async fn a_label_set_while_bmo_was_down_is_no_change_of_credentials() {
     }
     let version = get(&world, "a-bmc").await.unwrap().resource_version();
     assert_ne!(before.credentials_version, version);
-    let endpoint = world.ironic.endpoint();
-    let launch = Launch {
-        kubeconfig: &world.account.kubeconfig,
-        watch: &world.namespace,
-        home: &world.namespace,
-        ironic: &endpoint,
-        leader_election: false,
-    };
-    let again = launch.start();
-    again.ready().await;
+    let _again = world.bmo_again().await;
     wait::until("the new version to be recorded", wait::LONG, async || {
         let good = world.get("a").await.status.unwrap().good_credentials;
         if good.credentials_version == version {

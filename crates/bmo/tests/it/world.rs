@@ -75,6 +75,21 @@ impl World {
         }
     }
 
+    /// A bmo in the place of one that was killed.
+    pub(crate) async fn bmo_again(&self) -> Bmo {
+        let endpoint = self.ironic.endpoint();
+        let launch = Launch {
+            kubeconfig: &self.account.kubeconfig,
+            watch: &self.namespace,
+            home: &self.namespace,
+            ironic: &endpoint,
+            leader_election: false,
+        };
+        let bmo = launch.start();
+        bmo.ready().await;
+        bmo
+    }
+
     /// What the machine `m` wants of host `a`: an image, and the user data of the Secret `user-data`.
     pub(crate) fn provision(&self, url: &str) -> ProvisionHostRequest {
         let image = Image {
